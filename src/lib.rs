@@ -1,0 +1,2 @@
+//! Tollgate, an ISO 8583 acquiring switch.
+

@@ -1,0 +1,3 @@
+//! The outside world of Tollgate, both ends of its wire: POS terminals and card issuers, for demonstration,
+//! load and tests.
+

@@ -1,0 +1,3 @@
+//! The `terminal-sim` binary.
+
+fn main() {}
