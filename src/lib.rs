@@ -1,7 +1,10 @@
 //! Tollgate, an ISO 8583 acquiring switch.
 
 pub mod batch;
+pub mod clock;
+pub mod crash;
 pub mod ledger;
 pub mod lifecycle;
+pub mod metrics;
 pub mod route;
 pub mod transaction;
