@@ -1,0 +1,328 @@
+//! DES and triple DES on single blocks, and what makes a DES key acceptable.
+//!
+//! Every DES round of this room goes through [`DesKey`], so another engine can take the place of crate
+//! `des` here. Knows nothing of key blocks, usages or messages.
+
+use super::HsmError;
+use ::des::Des;
+use ::des::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use zeroize::Zeroizing;
+
+/// Octets of a DES block.
+pub const BLOCK: usize = 8;
+
+/// How long a DES key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyLength {
+    /// 8 octets: DES.
+    Single,
+    /// 16 octets: triple DES with K3 = K1.
+    Double,
+    /// 24 octets: triple DES.
+    Triple,
+}
+
+impl KeyLength {
+    /// The length's octets: 8, 16 or 24.
+    #[must_use]
+    pub fn octets(self) -> usize {
+        match self {
+            Self::Single => 8,
+            Self::Double => 16,
+            Self::Triple => 24,
+        }
+    }
+
+    /// The length of a key of so many octets.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] unless 8, 16 or 24.
+    pub fn of(octets: usize) -> Result<Self, HsmError> {
+        match octets {
+            8 => Ok(Self::Single),
+            16 => Ok(Self::Double),
+            24 => Ok(Self::Triple),
+            _ => Err(HsmError::Key("length is not 8, 16 or 24 octets")),
+        }
+    }
+}
+
+/// The key schedule of a DES key, wiped when dropped. Prints its length only.
+pub struct DesKey(Schedule);
+
+enum Schedule {
+    Single(Des),
+    Double(Des, Des),
+    Triple(Des, Des, Des),
+}
+
+impl DesKey {
+    /// Takes a clear key of 8, 16 or 24 octets. Parity is not looked at: see [`check_strength`].
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] for another length.
+    pub fn new(clear: &[u8]) -> Result<Self, HsmError> {
+        let length = KeyLength::of(clear.len())?;
+        let (parts, _) = clear.as_chunks::<BLOCK>();
+        Ok(Self(match (length, parts) {
+            (KeyLength::Double, [first, second]) => Schedule::Double(schedule(first), schedule(second)),
+            (KeyLength::Triple, [first, second, third]) => {
+                Schedule::Triple(schedule(first), schedule(second), schedule(third))
+            }
+            (KeyLength::Single | KeyLength::Double | KeyLength::Triple, _) => {
+                let first = parts.first().ok_or(HsmError::Failure("a key without octets"))?;
+                Schedule::Single(schedule(first))
+            }
+        }))
+    }
+
+    /// How long the key is.
+    #[must_use]
+    pub fn length(&self) -> KeyLength {
+        match self.0 {
+            Schedule::Single(_) => KeyLength::Single,
+            Schedule::Double(..) => KeyLength::Double,
+            Schedule::Triple(..) => KeyLength::Triple,
+        }
+    }
+
+    /// Encrypts one block: DES, or EDE with two or three keys (NIST SP 800-67, 3.1).
+    #[must_use]
+    pub fn encrypt(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        match &self.0 {
+            Schedule::Single(key) => forward(key, block),
+            Schedule::Double(left, right) => forward(left, backward(right, forward(left, block))),
+            Schedule::Triple(first, second, third) => forward(third, backward(second, forward(first, block))),
+        }
+    }
+
+    /// Decrypts one block, the inverse of [`DesKey::encrypt`].
+    #[must_use]
+    pub fn decrypt(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        match &self.0 {
+            Schedule::Single(key) => backward(key, block),
+            Schedule::Double(left, right) => backward(left, forward(right, backward(left, block))),
+            Schedule::Triple(first, second, third) => {
+                backward(first, forward(second, backward(third, block)))
+            }
+        }
+    }
+
+    /// Encrypts with the first 8 octets of the key alone: the inner rounds of X9.19.
+    #[must_use]
+    pub(super) fn encrypt_left(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        match &self.0 {
+            Schedule::Single(left) | Schedule::Double(left, _) | Schedule::Triple(left, _, _) => {
+                forward(left, block)
+            }
+        }
+    }
+
+    /// Encrypts whole blocks, each by itself (ECB).
+    ///
+    /// # Errors
+    /// [`HsmError::Failure`] unless `data` is a multiple of 8 octets.
+    pub fn encrypt_ecb(&self, data: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let (blocks, rest) = data.as_chunks::<BLOCK>();
+        if !rest.is_empty() {
+            return Err(HsmError::Failure("data is not a multiple of the DES block"));
+        }
+        Ok(blocks.iter().flat_map(|block| self.encrypt(*block)).collect())
+    }
+
+    /// Decrypts whole blocks, each by itself (ECB).
+    ///
+    /// # Errors
+    /// [`HsmError::Failure`] unless `data` is a multiple of 8 octets.
+    pub fn decrypt_ecb(&self, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, HsmError> {
+        let (blocks, rest) = data.as_chunks::<BLOCK>();
+        if !rest.is_empty() {
+            return Err(HsmError::Failure("data is not a multiple of the DES block"));
+        }
+        let mut clear = Zeroizing::new(vec![0; data.len()]);
+        for (out, block) in clear.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+            *out = self.decrypt(*block);
+        }
+        Ok(clear)
+    }
+
+    /// The check value: 8 zero octets encrypted. Its first 3 octets are the KCV that people compare, its
+    /// first 4 are what UnionPay sends.
+    #[must_use]
+    pub fn check_value(&self) -> [u8; BLOCK] {
+        self.encrypt([0; BLOCK])
+    }
+
+    /// The KCV as 6 upper-case hexadecimal characters (X9.24-1, 3.9).
+    #[must_use]
+    pub fn kcv(&self) -> String {
+        let [a, b, c, ..] = self.check_value();
+        hex::encode_upper([a, b, c])
+    }
+}
+
+impl std::fmt::Debug for DesKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DesKey({:?})", self.length())
+    }
+}
+
+fn schedule(key: &[u8; BLOCK]) -> Des {
+    Des::new(key.into())
+}
+
+fn forward(key: &Des, block: [u8; BLOCK]) -> [u8; BLOCK] {
+    let mut block = block.into();
+    key.encrypt_block(&mut block);
+    block.into()
+}
+
+fn backward(key: &Des, block: [u8; BLOCK]) -> [u8; BLOCK] {
+    let mut block = block.into();
+    key.decrypt_block(&mut block);
+    block.into()
+}
+
+/// Sets the lowest bit of every octet so that its count of ones is odd (FIPS 46-3).
+pub fn set_odd_parity(key: &mut [u8]) {
+    for octet in key {
+        let ones = (*octet & 0xFE).count_ones();
+        *octet = (*octet & 0xFE) | u8::from(ones.is_multiple_of(2));
+    }
+}
+
+/// Whether a key may serve: 8, 16 or 24 octets of odd parity, none of its parts zero, weak, semi-weak or
+/// possibly weak, no two parts equal (PCI PIN 2-3: no single DES dressed as triple).
+///
+/// # Errors
+/// [`HsmError::Key`] says which of them.
+pub fn check_strength(key: &[u8]) -> Result<(), HsmError> {
+    KeyLength::of(key.len())?;
+    if key.iter().any(|octet| octet.count_ones().is_multiple_of(2)) {
+        return Err(HsmError::Key("parity is not odd"));
+    }
+    ::des::weak_key_test(key).map_err(|_| HsmError::Key("weak, or two of its parts are equal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::symm::{Cipher, Crypter, Mode};
+
+    const K0: &str = "0123456789ABCDEFFEDCBA9876543210";
+
+    fn octets(text: &str) -> Vec<u8> {
+        hex::decode(text).unwrap()
+    }
+
+    fn block(text: &str) -> [u8; 8] {
+        octets(text).try_into().unwrap()
+    }
+
+    #[test]
+    fn blocks_encrypt_and_decrypt_to_published_values() {
+        let rows = [
+            // NBS SP 500-20: the classic DES example; the plaintext is "Now is t".
+            ("single", "0123456789ABCDEF", "4E6F772069732074", "3FA40E8A984D4815"),
+            // NBS SP 500-20, table 1: initial permutation and E.
+            ("single, unit vector", "0101010101010101", "95F8A5E5DD31D900", "8000000000000000"),
+            // The KCV of the classic double-length test key.
+            ("double, KCV", K0, "0000000000000000", "08D7B4FB629D0885"),
+            // NIST SP 800-67 appendix B.1: "The qufck brown fox jump", first block.
+            (
+                "triple",
+                "0123456789ABCDEF23456789ABCDEF01456789ABCDEF0123",
+                "5468652071756663",
+                "A826FD8CE53B855F",
+            ),
+            (
+                "triple",
+                "0123456789ABCDEF23456789ABCDEF01456789ABCDEF0123",
+                "6B2062726F776E20",
+                "CCE21C8112256FE6",
+            ),
+        ];
+        for (name, key, clear, cipher) in rows {
+            let key = DesKey::new(&octets(key)).unwrap();
+            assert_eq!(key.encrypt(block(clear)), block(cipher), "{name}");
+            assert_eq!(key.decrypt(block(cipher)), block(clear), "{name}");
+            assert_eq!(*key.decrypt_ecb(&octets(cipher)).unwrap(), octets(clear), "{name}");
+            assert_eq!(key.encrypt_ecb(&octets(clear)).unwrap(), octets(cipher), "{name}");
+            assert!(key.encrypt_ecb(&[0; 9]).is_err() && key.decrypt_ecb(&[0; 7]).is_err());
+        }
+    }
+
+    #[test]
+    fn check_values_are_those_that_other_devices_show() {
+        // The classic test key; two ZPKs under the public test LMKs; the sample of TR-31 version A.
+        let rows = [
+            (K0, "08D7B4"),
+            ("C7152C20BC2C830EA7EC9E8334ABE3FE", "6F1E3F"),
+            ("98519E45CBB9291F49EFAD4AFEFDDC79", "4FE9FD"),
+            ("F039121BEC83D26B169BDCD5B22AAF8F", "CB9DEA"),
+        ];
+        for (key, kcv) in rows {
+            assert_eq!(DesKey::new(&octets(key)).unwrap().kcv(), kcv);
+        }
+    }
+
+    /// OpenSSL's default provider has triple DES only; K1 = K2 = K3 makes single DES of it.
+    fn openssl_encrypt(key: &[u8], data: &[u8]) -> Vec<u8> {
+        let wide: Vec<u8> = match key.len() {
+            8 => [key, key, key].concat(),
+            16 => [key, &key[..8]].concat(),
+            _ => key.to_vec(),
+        };
+        let mut engine = Crypter::new(Cipher::des_ede3_ecb(), Mode::Encrypt, &wide, None).unwrap();
+        engine.pad(false);
+        let mut out = vec![0; data.len() + 8];
+        let written = engine.update(data, &mut out).unwrap();
+        out.truncate(written);
+        out
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn openssl_agrees(key in proptest::array::uniform24(0u8..), data in proptest::array::uniform16(0u8..)) {
+            for length in [8, 16, 24] {
+                let ours = DesKey::new(&key[..length]).unwrap();
+                let theirs = openssl_encrypt(&key[..length], &data);
+                proptest::prop_assert_eq!(&ours.encrypt_ecb(&data).unwrap(), &theirs);
+                proptest::prop_assert_eq!(&*ours.decrypt_ecb(&theirs).unwrap(), &data.to_vec());
+            }
+        }
+
+        #[test]
+        fn parity_is_odd_once_set_and_changes_nothing_else(mut key in proptest::array::uniform16(0u8..)) {
+            let before = key;
+            set_odd_parity(&mut key);
+            proptest::prop_assert!(key.iter().all(|octet| octet.count_ones() % 2 == 1));
+            proptest::prop_assert!(key.iter().zip(before).all(|(after, before)| after & 0xFE == before & 0xFE));
+        }
+    }
+
+    #[test]
+    fn keys_that_may_not_serve_are_refused() {
+        let parity = HsmError::Key("parity is not odd");
+        let weak = HsmError::Key("weak, or two of its parts are equal");
+        let length = HsmError::Key("length is not 8, 16 or 24 octets");
+        let rows = [
+            ("good double", K0, Ok(())),
+            ("good single", "13579BDF02468ACE", Ok(())),
+            ("one even octet", "0123456789ABCDEFFEDCBA9876543211", Err(parity)),
+            ("all zero", "00000000000000000000000000000000", Err(parity)),
+            ("all zero, parity set", "0101010101010101FEDCBA9876543210", Err(weak)),
+            ("weak", "FEFEFEFEFEFEFEFE", Err(weak)),
+            ("semi-weak, right half", "0123456789ABCDEF01FE01FE01FE01FE", Err(weak)),
+            ("K1 = K2", "0123456789ABCDEF0123456789ABCDEF", Err(weak)),
+            ("triple K2 = K3", "0123456789ABCDEFFEDCBA9876543210FEDCBA9876543210", Err(weak)),
+            ("seven octets", "0123456789ABCD", Err(length)),
+            ("nothing", "", Err(length)),
+        ];
+        for (name, key, expected) in rows {
+            assert_eq!(check_strength(&octets(key)), expected, "{name}");
+        }
+        assert_eq!(DesKey::new(&[0; 17]).err(), Some(length));
+        assert_eq!(format!("{:?}", DesKey::new(&[1; 16]).unwrap()), "DesKey(Double)");
+    }
+}

@@ -1,0 +1,283 @@
+//! Keys, PINs and MACs: the verbs of one payment, behind a seam where a real HSM fits.
+//!
+//! Clear keys and clear PINs live in this room only. Callers hold keys as [`KeyBlock`]s,
+//! authenticated under the local master key (LMK), and pass them back in.
+
+mod aes;
+mod cache;
+pub mod des;
+mod issue;
+pub mod key_block;
+mod keys;
+pub mod lmk;
+pub mod mac;
+pub mod pin_block;
+pub mod policy;
+pub mod random;
+mod seal;
+mod self_test;
+mod soft;
+pub mod track;
+
+pub use des::{DesKey, KeyLength};
+pub use issue::{WorkingKeys, read_working_keys};
+pub use lmk::Lmk;
+pub use random::{OpenSslRandom, Random};
+pub use soft::SoftHsm;
+
+pub use crate::transaction::MacAlgorithm;
+use crate::transaction::{Pan, SealedPan};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What a key may be used for. A key block carries it, and every verb checks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Usage {
+    /// Terminal master key: wraps a terminal's working keys (TR-31 `K0`).
+    Tmk,
+    /// Terminal PIN key (`71`: see [`policy`] for this and the other codes).
+    Tpk,
+    /// Terminal MAC key.
+    Tak,
+    /// Terminal track-data key (TR-31 `D0`).
+    Tdk,
+    /// Zone PIN key, shared with an issuer.
+    Zpk,
+    /// Zone MAC key, shared with an issuer.
+    Zak,
+    /// The HSM's own key for PANs at rest.
+    Data,
+}
+
+/// A key as an authenticated block under the LMK. Prints its header only; a clone shares its characters.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct KeyBlock(Arc<str>);
+
+impl KeyBlock {
+    /// Takes a block as it was stored; it is checked when it is used.
+    #[must_use]
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The block's characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for KeyBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyBlock({}…)", self.0.get(..16).unwrap_or_default())
+    }
+}
+
+/// Why a verb failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HsmError {
+    /// The MAC does not match under any of the keys offered.
+    #[error("message authentication code does not match")]
+    MacMismatch,
+    /// The PIN block does not hold a PIN of this card. One error for every defect.
+    #[error("PIN block is not valid")]
+    PinBlock,
+    /// The track does not decrypt to a track, or the PAN is malformed.
+    #[error("track data is not valid")]
+    Track,
+    /// The key block is altered, or of another LMK.
+    #[error("key block is not authentic")]
+    KeyBlock,
+    /// The key may not be used for this.
+    #[error("key is not of the usage this needs")]
+    KeyUsage,
+    /// The key's length or parity is not acceptable.
+    #[error("key is not acceptable: {0}")]
+    Key(&'static str),
+    /// The sealed PAN is altered, or of another data key.
+    #[error("sealed card number is not authentic")]
+    Sealed,
+    /// The HSM itself failed.
+    #[error("HSM failure: {0}")]
+    Failure(&'static str),
+}
+
+/// A terminal's keys of one generation.
+#[derive(Debug, Clone)]
+pub struct TerminalKeys {
+    /// Which generation.
+    pub generation: i64,
+    /// PIN key.
+    pub tpk: Option<KeyBlock>,
+    /// MAC key.
+    pub tak: KeyBlock,
+    /// Track key.
+    pub tdk: Option<KeyBlock>,
+}
+
+/// First verb of a payment: check the MAC, decrypt the track, seal the PAN. Prints nothing of the card.
+pub struct Open<'a> {
+    /// Generations to try, newest first.
+    pub keys: &'a [TerminalKeys],
+    /// MAC to check, when the message must carry one.
+    pub mac: Option<MacCheck<'a>>,
+    /// DE 2, when the message has it.
+    pub pan: Option<&'a Pan>,
+    /// DE 35 as digits and `D`.
+    pub track2: Option<&'a str>,
+    /// The track is under the TDK.
+    pub track_encrypted: bool,
+}
+
+/// A MAC to check. Prints the algorithm only.
+#[derive(Clone, Copy)]
+pub struct MacCheck<'a> {
+    /// The dialect's algorithm.
+    pub algorithm: MacAlgorithm,
+    /// What it covers.
+    pub data: &'a [u8],
+    /// What came, as the wire has it: 8 octets.
+    pub mac: &'a [u8],
+}
+
+/// What [`Hsm::open`] found.
+#[derive(Debug)]
+pub struct Opened {
+    /// Index into [`Open::keys`] of the generation that matched: it serves PIN, track and reply.
+    pub matched: usize,
+    /// The card number, from DE 2 or the track.
+    pub pan: Option<Pan>,
+    /// The clear track.
+    pub track2: Option<crate::transaction::Track2>,
+    /// The card number as it may be stored.
+    pub sealed: Option<SealedPan>,
+}
+
+/// Second verb: PIN block to the issuer's ZPK. Prints nothing of the block.
+pub struct Forward<'a> {
+    /// DE 52 under the terminal's TPK.
+    pub block: [u8; 8],
+    /// The block is bound to the PAN (format 0).
+    pub with_pan: bool,
+    /// The terminal's TPK.
+    pub tpk: &'a KeyBlock,
+    /// The route's ZPK.
+    pub zpk: &'a KeyBlock,
+    /// The card.
+    pub pan: &'a Pan,
+}
+
+/// New working keys for a terminal. Prints the headers of their blocks only.
+pub struct IssuedKeys {
+    /// PIN key.
+    pub tpk: KeyBlock,
+    /// MAC key.
+    pub tak: KeyBlock,
+    /// Track key.
+    pub tdk: Option<KeyBlock>,
+    /// The keys under the TMK with their check values, as the terminal gets them (UnionPay DE 62).
+    pub wire: Vec<u8>,
+}
+
+impl std::fmt::Debug for Open<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (generations, mac) = (self.keys.len(), self.mac);
+        write!(f, "Open {{ generations: {generations}, mac: {mac:?}, pan: {:?}, … }}", self.pan)
+    }
+}
+
+impl std::fmt::Debug for MacCheck<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MacCheck({:?}, {} octets)", self.algorithm, self.data.len())
+    }
+}
+
+impl std::fmt::Debug for Forward<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Forward {{ tpk: {:?}, zpk: {:?}, pan: {:?}, … }}", self.tpk, self.zpk, self.pan)
+    }
+}
+
+impl std::fmt::Debug for IssuedKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IssuedKeys {{ tpk: {:?}, tak: {:?}, tdk: {:?}, … }}", self.tpk, self.tak, self.tdk)
+    }
+}
+
+/// A future of a verb. Not `Send`: a payment stays on its worker's thread.
+pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, HsmError>> + 'a>>;
+
+/// The verbs that a switch needs in the course of a payment.
+pub trait Hsm: Send + Sync {
+    /// Checks the MAC under each generation of keys, decrypts the track, seals the PAN.
+    ///
+    /// # Errors (of the future)
+    /// [`HsmError::MacMismatch`], [`HsmError::Track`], or a key's defect.
+    fn open<'a>(&'a self, open: Open<'a>) -> Verb<'a, Opened>;
+    /// Translates a PIN block from TPK to ZPK; the PAN stays the same (PCI PIN 3-3).
+    ///
+    /// # Errors (of the future)
+    /// [`HsmError::PinBlock`] for every defect of the block.
+    fn forward<'a>(&'a self, forward: Forward<'a>) -> Verb<'a, [u8; 8]>;
+    /// MACs a message.
+    ///
+    /// # Errors (of the future)
+    /// A key's defect.
+    fn mac<'a>(&'a self, key: &'a KeyBlock, algorithm: MacAlgorithm, data: &'a [u8]) -> Verb<'a, [u8; 8]>;
+    /// Checks one MAC under one key, in constant time.
+    ///
+    /// # Errors (of the future)
+    /// [`HsmError::MacMismatch`], or a key's defect.
+    fn verify_mac<'a>(&'a self, key: &'a KeyBlock, check: MacCheck<'a>) -> Verb<'a, ()>;
+    /// Opens a sealed PAN, for a message to the issuer or a clearing file.
+    ///
+    /// # Errors (of the future)
+    /// [`HsmError::Sealed`].
+    fn unseal<'a>(&'a self, pan: &'a SealedPan) -> Verb<'a, Pan>;
+    /// Makes working keys for a terminal and wraps them under its TMK.
+    ///
+    /// # Errors (of the future)
+    /// A key's defect.
+    fn issue_keys<'a>(&'a self, tmk: &'a KeyBlock, form: crate::transaction::KeyForm)
+    -> Verb<'a, IssuedKeys>;
+    /// Verifies a PIN block under a ZPK against a reference PIN: for an issuer.
+    ///
+    /// # Errors (of the future)
+    /// [`HsmError::PinBlock`] when the block is malformed; `Ok(false)` when the PIN is another.
+    fn verify_pin<'a>(
+        &'a self,
+        zpk: &'a KeyBlock,
+        block: [u8; 8],
+        pan: &'a Pan,
+        reference: &'a Zeroizing<String>,
+    ) -> Verb<'a, bool>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let pan = Pan::parse("6225880012345675").unwrap();
+        let block = KeyBlock::new(format!("D011271TB00N0000{}", "5E".repeat(48)));
+        let keys = [TerminalKeys { generation: 1, tpk: None, tak: block.clone(), tdk: Some(block.clone()) }];
+        let mac = MacCheck { algorithm: MacAlgorithm::X99, data: &[0x5E; 20], mac: &[0x5E; 8] };
+        let open = Open {
+            keys: &keys,
+            mac: Some(mac),
+            pan: Some(&pan),
+            track2: Some("6225880012345675D3012"),
+            track_encrypted: false,
+        };
+        let forward = Forward { block: [0x5E; 8], with_pan: true, tpk: &block, zpk: &block, pan: &pan };
+        let issued = IssuedKeys { tpk: block.clone(), tak: block.clone(), tdk: None, wire: vec![0x5E; 40] };
+        let printed = format!("{open:?} {mac:?} {forward:?} {issued:?} {keys:?}");
+        for secret in ["6225880012345675", "D3012", "94", "5E", "5e"] {
+            assert!(!printed.contains(secret), "{secret} in {printed}");
+        }
+        assert!(printed.contains("622588******5675") && printed.contains("D011271TB00N0000…"));
+    }
+}
