@@ -8,4 +8,5 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod metrics;
 pub mod route;
+pub mod store;
 pub mod transaction;

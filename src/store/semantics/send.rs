@@ -1,0 +1,157 @@
+//! Storing a transaction as sent: its batch, its key, its claim, its row.
+
+use super::{batch, claim, saf};
+use crate::lifecycle::State;
+use crate::store::rows::{self, Placed};
+use crate::store::sql::Sql;
+use crate::store::{NewTransaction, Outcome, SafKind, StoreError, Stored};
+use crate::transaction::{BatchNo, Day, Mid, ResponseCode, Stan, Tid, TxnId};
+
+/// The message class of payments in the duplicate key: authorizations, requests and advices of
+/// one terminal share their trace numbers.
+pub(super) const PAYMENT: &str = "f";
+
+/// Where a key leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// Never used.
+    Free,
+    /// Used by this transaction.
+    Used(TxnId),
+    /// Spent by a reversal that came before its transaction.
+    Tombstone,
+}
+
+/// Looks a duplicate key up.
+pub(super) fn look(
+    sql: &mut dyn Sql,
+    (mid, tid): (Mid, Tid),
+    batch: BatchNo,
+    stan: Stan,
+) -> Result<Key, StoreError> {
+    let find =
+        "SELECT txn FROM txn_key WHERE mid = $1 AND tid = $2 AND batch = $3 AND stan = $4 AND class = $5";
+    let args = [
+        mid.trimmed().into(),
+        tid.trimmed().into(),
+        batch.number().into(),
+        stan.number().into(),
+        PAYMENT.into(),
+    ];
+    Ok(match sql.first(find, &args)? {
+        None => Key::Free,
+        Some(mut row) => row.opt_int()?.map_or(Key::Tombstone, |id| Key::Used(TxnId(id))),
+    })
+}
+
+/// Spends a key on a transaction, or on nothing (a tombstone).
+pub(super) fn spend(
+    sql: &mut dyn Sql,
+    terminal: (Mid, Tid),
+    key: (BatchNo, Stan),
+    txn: Option<TxnId>,
+) -> Result<(), StoreError> {
+    if !spend_if_free(sql, terminal, key, txn)? && txn.is_some() {
+        // Another node took the key since it was looked up: the slice is asked again.
+        return Err(StoreError::Unavailable("a key was taken meanwhile".into()));
+    }
+    Ok(())
+}
+
+/// As [`spend`], when it was not spent before; whether it was spent now.
+fn spend_if_free(
+    sql: &mut dyn Sql,
+    (mid, tid): (Mid, Tid),
+    (batch, stan): (BatchNo, Stan),
+    txn: Option<TxnId>,
+) -> Result<bool, StoreError> {
+    let args = [
+        mid.trimmed().into(),
+        tid.trimmed().into(),
+        batch.number().into(),
+        stan.number().into(),
+        PAYMENT.into(),
+        txn.map(|t| t.0).into(),
+    ];
+    let spent = sql.execute(
+        "INSERT INTO txn_key (mid, tid, batch, stan, class, txn) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (mid, tid, batch, stan, class) DO NOTHING",
+        &args,
+    )?;
+    Ok(spent == 1)
+}
+
+/// Applies [`crate::store::Op::Send`].
+pub(super) fn send(sql: &mut dyn Sql, day: Day, new: &NewTransaction) -> Result<Outcome, StoreError> {
+    let spot = batch::enter(sql, new)?;
+    let (terminal, key) = ((new.mid, new.tid), (spot.number, new.stan));
+    // What claims nothing and has room is refused for its key only, so that the key need not be looked at
+    // before it is spent.
+    if new.claim.is_none() && spot.has_room() && spend_if_free(sql, terminal, key, Some(new.id))? {
+        return write(sql, new, &placed(day, &spot, new, None), None);
+    }
+    match look(sql, (new.mid, new.tid), spot.number, new.stan)? {
+        Key::Free => {}
+        Key::Tombstone => return Ok(Outcome::ReversedBefore),
+        Key::Used(id) if id == new.id => return again(sql, id),
+        Key::Used(id) => return Ok(Outcome::Duplicate(Box::new(rows::load(sql, id)?))),
+    }
+    if let Some(refusal) = batch::admit(sql, new, &spot)? {
+        return Ok(Outcome::Refused(refusal));
+    }
+    let original = match new.claim.as_ref() {
+        None => None,
+        Some(claim) => match claim::find(sql, new, claim, spot.number)? {
+            claim::Found::Original(original) => Some(original),
+            claim::Found::Nothing => None,
+            claim::Found::No(outcome) => return Ok(outcome),
+        },
+    };
+    spend(sql, terminal, key, Some(new.id))?;
+    write(sql, new, &placed(day, &spot, new, original.as_deref()), original)
+}
+
+fn placed(day: Day, spot: &batch::Spot, new: &NewTransaction, original: Option<&Stored>) -> Placed {
+    let advice = new.kind.is_advice();
+    Placed {
+        day,
+        batch: spot.number,
+        state: if advice { State::Approved } else { State::Sent },
+        code: if advice { ResponseCode::new("00").ok() } else { None },
+        original: original.map(|o| o.id),
+    }
+}
+
+/// Writes a transaction whose key is spent, and what goes with it.
+fn write(
+    sql: &mut dyn Sql,
+    new: &NewTransaction,
+    placed: &Placed,
+    original: Option<Box<Stored>>,
+) -> Result<Outcome, StoreError> {
+    if !rows::insert(sql, new, placed)? {
+        return again(sql, new.id);
+    }
+    if let (Some(claim), Some(original)) = (new.claim.as_ref(), original.as_ref()) {
+        claim::take(sql, claim.how, new, original)?;
+    }
+    if new.kind.is_advice() {
+        if let Some(original) = placed.original {
+            claim::settle(sql, new.kind, new.id, original)?;
+        }
+        let entry =
+            saf::Entry { issuer: new.issuer, what: SafKind::Advice, txn: new.id, at_ms: new.received_ms };
+        saf::queue(sql, &entry, new.pan.as_ref())?;
+    }
+    Ok(Outcome::Stored { batch: placed.batch, original })
+}
+
+/// The op found its own earlier effect.
+fn again(sql: &mut dyn Sql, id: TxnId) -> Result<Outcome, StoreError> {
+    let stored = rows::load(sql, id)?;
+    let original = match stored.original {
+        Some(original) => Some(Box::new(rows::load(sql, original)?)),
+        None => None,
+    };
+    Ok(Outcome::Stored { batch: stored.batch, original })
+}
