@@ -6,6 +6,7 @@ pub mod crash;
 pub mod hsm;
 pub mod ledger;
 pub mod lifecycle;
+pub mod link;
 pub mod metrics;
 pub mod route;
 pub mod store;

@@ -1,0 +1,18 @@
+//! Payment sockets: frames to and from terminals and issuers.
+//!
+//! This room knows frames and nothing inside them: no message, no card, no key, no store. What an
+//! answer belongs to is told by a [`LinkDialect`]; what a terminal's frame means, by a [`Handler`].
+//! Everything here lives on one worker's thread: futures and handles are not `Send`.
+
+pub mod frame;
+pub mod issuer;
+pub mod listener;
+pub mod tls;
+
+pub use frame::{CodecError, FrameCodec};
+pub use issuer::{
+    Key, Late, LinkClient, LinkDialect, LinkError, LinkOptions, LinkState, NeedNumbers, PeerRequest,
+    PeerVerb, start,
+};
+pub use listener::{Connection, Handler, ListenerOptions, Sharing, bind, listen};
+pub use tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError};
