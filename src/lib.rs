@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod clock;
 pub mod crash;
+pub mod dialect;
 pub mod hsm;
 pub mod ledger;
 pub mod lifecycle;
