@@ -4,6 +4,7 @@ pub mod batch;
 pub mod clock;
 pub mod crash;
 pub mod dialect;
+pub mod flow;
 pub mod hsm;
 pub mod ledger;
 pub mod lifecycle;
