@@ -11,5 +11,6 @@ pub mod lifecycle;
 pub mod link;
 pub mod metrics;
 pub mod route;
+pub mod settlement;
 pub mod store;
 pub mod transaction;
