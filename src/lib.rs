@@ -1,7 +1,10 @@
 //! Tollgate, an ISO 8583 acquiring switch.
 
 pub mod batch;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod console;
 pub mod crash;
 pub mod dialect;
 pub mod flow;
@@ -11,6 +14,10 @@ pub mod lifecycle;
 pub mod link;
 pub mod metrics;
 pub mod route;
+pub mod server;
 pub mod settlement;
 pub mod store;
 pub mod transaction;
+
+#[cfg(test)]
+mod tidy;
