@@ -1,3 +1,6 @@
 //! The outside world of Tollgate, both ends of its wire: POS terminals and card issuers, for demonstration,
 //! load and tests.
 
+pub mod issuer;
+pub mod record;
+pub mod relay;
