@@ -2,5 +2,7 @@
 //! load and tests.
 
 pub mod issuer;
+pub mod load;
 pub mod record;
 pub mod relay;
+pub mod terminal;
