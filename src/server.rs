@@ -18,7 +18,7 @@ use crate::dialect::{Dialect, issuer as issuer_dialect};
 use crate::flow::{self, FlowOptions, IssuerLinkDialect, Link, Numbers, Shared, Switch, TerminalFrames};
 use crate::hsm::{Hsm, Lmk, SoftHsm};
 use crate::link::{self, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
-use crate::metrics::{self, IssuerOutcome, MetricsHandle};
+use crate::metrics::{self, MetricsHandle};
 use crate::store::{self, Backend, CommitPoint, Engine, EngineOptions, Op, Outcome, Reader, StoreOptions};
 use crate::transaction::{IssuerId, TerminalDialect};
 use anyhow::{Context, Result, bail};
@@ -355,10 +355,10 @@ async fn build_switch(ground: &Arc<Ground>) -> Result<Rc<Switch>> {
     }))
 }
 
-/// A late answer is never delivered: its transaction has timed out, and its reversal is queued.
+/// A late answer is never delivered: its transaction has timed out, and its reversal is queued. The
+/// link has counted it.
 async fn absorb(issuer: IssuerId, mut late: mpsc::Receiver<Late>) {
     while let Some(answer) = late.recv().await {
-        metrics::issuer_outcome(issuer.trimmed(), IssuerOutcome::Late);
         tracing::warn!(%issuer, key = ?answer.key, "an answer came too late and is not delivered");
     }
 }
