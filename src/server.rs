@@ -34,8 +34,6 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
-/// STANs given to a link when it starts.
-const FIRST_STANS: u32 = 10_000;
 /// How often the store is asked whether it still commits.
 const STORE_WATCH: Duration = Duration::from_secs(5);
 /// How often the store's revision is looked at when nothing else reads it.
@@ -331,13 +329,11 @@ async fn build_switch(ground: &Arc<Ground>) -> Result<Rc<Switch>> {
     let spec = issuer_dialect::spec().map_err(anyhow::Error::msg)?;
     let mut links = HashMap::new();
     for configured in &ground.options.issuers {
-        let counter = format!("stan:{}", configured.issuer);
-        let op = Op::Reserve { counter, count: FIRST_STANS, max: 999_999 };
-        let Outcome::Reserved(first) = store.submit(op).await.outcome else {
+        let Some(first) = flow::stan_block(&store, configured.issuer).await else {
             bail!("the store reserved no STANs")
         };
         let dialect = Rc::new(IssuerLinkDialect::new(spec, ground.clock.clone()));
-        let (client, late) = link::start(configured.options.clone(), dialect, (first, FIRST_STANS));
+        let (client, late) = link::start(configured.options.clone(), dialect, (first, flow::STAN_BLOCK));
         tokio::task::spawn_local(absorb(configured.issuer, late));
         tokio::task::spawn_local(follow_link(client.clone(), Arc::clone(&ground.health)));
         links.insert(configured.issuer, Link::new(configured.issuer, client, configured.answer));

@@ -1,12 +1,12 @@
 //! The way to an issuer and back: the link's own network messages, and one request with its answer.
 
-use super::numbers::{STAN_BLOCK, stan_block};
+use super::numbers::{Refill, STAN_BLOCK, is_low, stan_block};
 use super::{Switch, Zone, refusal_of};
 use crate::clock::Clock;
 use crate::dialect::issuer::{self, IssuerAnswer, IssuerMessage, Sending};
 use crate::hsm::{KeyBlock, MacCheck};
 use crate::lifecycle::Event;
-use crate::link::{Key, LinkClient, LinkDialect, LinkError, PeerRequest, PeerVerb};
+use crate::link::{Key, LinkClient, LinkDialect, LinkError, NeedNumbers, PeerRequest, PeerVerb};
 use crate::metrics::{self, IssuerOutcome};
 use crate::store::Finish;
 use crate::transaction::{Amount, IssuerId, LinkTime, Refusal, ResponseCode, Stan, TxnId};
@@ -27,31 +27,35 @@ pub struct Link {
     pub answer: Duration,
     /// Wakes the store-and-forward task of this issuer.
     pub saf: Rc<Notify>,
-    refilling: Cell<bool>,
+    refill: Rc<Refill>,
 }
 
 impl Link {
     /// A link with its handle.
     #[must_use]
     pub fn new(issuer: IssuerId, client: LinkClient, answer: Duration) -> Self {
-        Self { issuer, client, answer, saf: Rc::new(Notify::new()), refilling: Cell::new(false) }
+        Self { issuer, client, answer, saf: Rc::default(), refill: Rc::default() }
     }
 }
 
-/// STANs left at which the next block is reserved.
-const REFILL_AT: u32 = STAN_BLOCK / 4;
-
 impl Switch {
-    /// The next STAN of a link, out of blocks reserved on disk.
+    /// The next STAN of a link, out of blocks reserved on disk. `None`: the store cannot reserve more.
     pub(crate) async fn link_stan(&self, link: &Link) -> Option<Stan> {
-        if link.client.numbers_left() < REFILL_AT && !link.refilling.replace(true) {
-            let first = stan_block(&self.store, link.issuer).await;
-            link.refilling.set(false);
-            if let Some(first) = first {
-                link.client.add_numbers(first, STAN_BLOCK);
+        loop {
+            let next = link.client.next_stan();
+            if is_low(link.client.numbers_left(), STAN_BLOCK) {
+                let (store, issuer, client) = (self.store.clone(), link.issuer, link.client.clone());
+                link.refill.begin(async move {
+                    let first = stan_block(&store, issuer).await;
+                    first.inspect(|first| client.add_numbers(*first, STAN_BLOCK)).is_some()
+                });
+            }
+            match next {
+                Ok(number) => return Stan::new(number),
+                Err(NeedNumbers) if link.refill.ended().await => {}
+                Err(NeedNumbers) => return None,
             }
         }
-        Stan::new(link.client.next_stan().ok()?)
     }
 }
 

@@ -17,7 +17,7 @@ mod saf;
 pub use answer::Arrival;
 pub use directory::{Directory, Place, Shared, Zone};
 pub use issuer::{IssuerLinkDialect, Link};
-pub use numbers::Numbers;
+pub use numbers::{Numbers, STAN_BLOCK, stan_block};
 pub use saf::run as run_saf;
 
 use crate::clock::Clock;
