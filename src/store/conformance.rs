@@ -1240,6 +1240,71 @@ fn sqlite_conforms() {
     });
 }
 
+/// Writers that take turns, so that each finds what the one before wrote and may not trust its memory.
+struct Turns(std::collections::VecDeque<Box<dyn Backend>>);
+
+impl Backend for Turns {
+    fn commit(&mut self, ops: &[Op]) -> Result<Vec<Committed>, StoreError> {
+        self.0.rotate_left(1);
+        self.0[0].commit(ops)
+    }
+}
+
+#[test]
+fn sqlite_conforms_with_two_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    check(&mut || {
+        count += 1;
+        let path = folder.path().join(format!("{count}.db"));
+        let (first, second) = (sqlite_subject(&path), sqlite_subject(&path));
+        Subject { backend: Box::new(Turns([first.backend, second.backend].into())), reader: first.reader }
+    });
+}
+
+/// A writer that opens the file anew for every commit, as after a crash.
+struct Anew(std::path::PathBuf);
+
+impl Backend for Anew {
+    fn commit(&mut self, ops: &[Op]) -> Result<Vec<Committed>, StoreError> {
+        sqlite_subject(&self.0).backend.commit(ops)
+    }
+}
+
+/// Keys are used again, by a writer that keeps them in memory, one that takes over and one that starts anew, in
+/// batches that stay open, close and are pruned: whatever is in memory or in the table, a key serves once.
+#[test]
+fn a_key_serves_once_whoever_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let mut store = sqlite_subject(&path);
+    let other = sqlite_subject(&path);
+    store.backend = Box::new(Turns([store.backend, Box::new(Anew(path.clone())), other.backend].into()));
+    for id in 1..=300_i64 {
+        // Seven terminals; trace numbers rise, but for every fifth, which goes back.
+        let (tid, round) = (id % 7, id / 7);
+        let stan = if round % 5 == 4 { 1000 - round } else { round + 1 };
+        let key = |id: i64| {
+            with(sale(id, 100), |new| {
+                new.tid = Tid::new(&format!("{tid:08}")).unwrap();
+                new.stan = Stan::new(stan as u32).unwrap();
+            })
+        };
+        // A writer may be handed an id that is older than what was written meanwhile.
+        let own = if id % 11 == 0 { id } else { id * 1000 };
+        assert_eq!(brief(&store.commit(&key(own))), "stored in 1", "{id}");
+        assert_eq!(brief(&store.commit(&key(own))), "stored in 1", "{id}, repeated");
+        let again = format!("duplicate of {own} sent");
+        assert_eq!(brief(&store.commit(&key(id * 1000 + 1))), again, "{id}");
+        store.commit(&Op::Finish(Box::new(outcome(own, Event::Approved, "00"))));
+    }
+    let tid = Tid::new("00000003").unwrap();
+    let lines = Op::BatchLines { tid, mid: Mid::new(MID).unwrap(), batch: None };
+    let want = "batch 1: sale approved 43=4300; uploaded 0";
+    assert_eq!(brief(&store.commit(&lines)), want);
+    assert_eq!(brief(&store.commit(&lines)), want);
+}
+
 /// A new SQLite store.
 pub(super) fn sqlite_subject(path: &std::path::Path) -> Subject {
     let url = format!("sqlite:{}", path.display());

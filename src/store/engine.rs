@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 /// A moment around a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ struct Waiting {
     jobs: VecDeque<Job>,
     /// Taken by the writer and not answered yet.
     taken: usize,
-    workers: Vec<UnboundedSender<Delivery>>,
+    workers: Vec<Sender<Delivery>>,
     stopped: bool,
 }
 
@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// Enters a worker; its number goes into its jobs.
-    pub(super) fn enter(&self, mailbox: UnboundedSender<Delivery>) -> usize {
+    pub(super) fn enter(&self, mailbox: Sender<Delivery>) -> usize {
         let mut waiting = self.lock();
         waiting.workers.push(mailbox);
         waiting.workers.len() - 1
@@ -215,7 +215,7 @@ impl Writer {
     }
 
     /// Moves what waits behind `jobs`; sleeps while there is nothing. `false`: stopped, and all done.
-    fn take(&self, jobs: &mut VecDeque<Job>, mailboxes: &mut Vec<UnboundedSender<Delivery>>) -> bool {
+    fn take(&self, jobs: &mut VecDeque<Job>, mailboxes: &mut Vec<Sender<Delivery>>) -> bool {
         let mut waiting = self.shared.lock();
         while jobs.is_empty() && waiting.jobs.is_empty() {
             if waiting.stopped {
@@ -247,12 +247,9 @@ impl Writer {
     }
 }
 
-/// One message per worker. A worker that ended no longer listens, which is its own affair.
-fn deliver(
-    mailboxes: &[UnboundedSender<Delivery>],
-    addresses: Vec<(usize, usize)>,
-    outcomes: Vec<Committed>,
-) {
+/// One message per worker. A full mailbox is waited for; a worker that ended no longer listens, which is its own
+/// affair.
+fn deliver(mailboxes: &[Sender<Delivery>], addresses: Vec<(usize, usize)>, outcomes: Vec<Committed>) {
     let mut letters: Vec<Delivery> = mailboxes.iter().map(|_| Delivery::new()).collect();
     for ((worker, slot), outcome) in addresses.into_iter().zip(outcomes) {
         if let Some(letter) = letters.get_mut(worker) {
@@ -261,7 +258,7 @@ fn deliver(
     }
     for (mailbox, letter) in mailboxes.iter().zip(letters) {
         if !letter.is_empty() {
-            let _ = mailbox.send(letter);
+            let _ = mailbox.blocking_send(letter);
         }
     }
 }

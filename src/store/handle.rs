@@ -1,7 +1,8 @@
 //! A worker's handle to the store: its slots, its outgoing ops, its mailbox. One thread, no locks.
 //!
 //! Ops of one runtime turn are handed over together, by a task that runs after those that
-//! submitted them. Outcomes arrive a commit at a time and wake their futures from local slots.
+//! submitted them, or [`HANDED_AT_ONCE`] at a time within a long turn, so that the writer works while the worker
+//! does. Outcomes arrive a commit at a time and wake their futures from local slots.
 
 use super::engine::{Attempt, Committer, EngineOptions, Job, Shared};
 use super::{Backend, Committed, Op, Outcome};
@@ -14,6 +15,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::{Notify, mpsc};
+
+/// So many ops go to the writer without waiting for the end of the turn: a turn over every terminal's frame lasts
+/// longer than a commit.
+const HANDED_AT_ONCE: usize = 32;
+
+/// Commits whose outcomes a worker may leave unread before the writer waits for it.
+const MAILBOX: usize = 1024;
 
 /// The outcomes of one commit for one worker, by slot.
 pub(super) type Delivery = Vec<(usize, Committed)>;
@@ -40,6 +48,8 @@ struct Local {
 struct Outgoing {
     ops: RefCell<Vec<(usize, Op)>>,
     turn: Notify,
+    /// The engine and this worker's number there; `None`: the commits run on this thread.
+    writer: Option<(Arc<Shared>, usize)>,
 }
 
 impl Drop for Local {
@@ -52,16 +62,16 @@ impl Drop for Local {
 impl Store {
     /// A handle whose ops go to the engine's writer thread.
     pub(super) fn of_engine(shared: Arc<Shared>) -> Self {
-        let (mailbox, mut deliveries) = mpsc::unbounded_channel::<Delivery>();
+        let (mailbox, mut deliveries) = mpsc::channel::<Delivery>(MAILBOX);
         let worker = shared.enter(mailbox);
-        let store = Self::new();
+        let store = Self::new(Some((shared, worker)));
         let (outgoing, weak) = (Rc::clone(&store.0.outgoing), Rc::downgrade(&store.0));
         tokio::task::spawn_local(async move {
             loop {
                 // Both branches may be dropped half-way: a notification and a message stay put.
                 tokio::select! {
                     () = outgoing.turn.notified() => {
-                        let refused = outgoing.hand_over(&shared, worker);
+                        let refused = outgoing.hand_over();
                         let Some(local) = weak.upgrade() else { return };
                         local.refuse(refused.into_iter());
                     }
@@ -87,7 +97,7 @@ impl Store {
     #[must_use]
     pub fn inline_with(backend: Box<dyn Backend>, options: EngineOptions) -> Self {
         let mut committer = Committer::new(backend, options);
-        let store = Self::new();
+        let store = Self::new(None);
         let (outgoing, weak) = (Rc::clone(&store.0.outgoing), Rc::downgrade(&store.0));
         tokio::task::spawn_local(async move {
             loop {
@@ -113,10 +123,10 @@ impl Store {
         store
     }
 
-    fn new() -> Self {
+    fn new(writer: Option<(Arc<Shared>, usize)>) -> Self {
         Self(Rc::new(Local {
             slots: RefCell::default(),
-            outgoing: Rc::default(),
+            outgoing: Rc::new(Outgoing { writer, ..Outgoing::default() }),
             seen: Cell::new((Day(0), 0)),
         }))
     }
@@ -125,11 +135,13 @@ impl Store {
     /// the answer.
     pub fn submit(&self, op: Op) -> impl Future<Output = Committed> + use<> {
         let slot = self.0.slots.borrow_mut().take();
-        let mut ops = self.0.outgoing.ops.borrow_mut();
-        if ops.is_empty() {
-            self.0.outgoing.turn.notify_one();
+        let outgoing = &self.0.outgoing;
+        let waiting = outgoing.push(slot, op);
+        if waiting == 1 {
+            outgoing.turn.notify_one();
+        } else if waiting >= HANDED_AT_ONCE {
+            self.0.refuse(outgoing.hand_over().into_iter());
         }
-        ops.push((slot, op));
         Pending { local: Rc::clone(&self.0), slot: Some(slot) }
     }
 
@@ -159,10 +171,18 @@ async fn commit(committer: &mut Committer, ops: &[Op]) -> Vec<Committed> {
 }
 
 impl Outgoing {
-    /// Gives the turn's ops to the writer; the slots of those that found no room.
-    fn hand_over(&self, shared: &Shared, worker: usize) -> Vec<usize> {
-        let mut jobs: Vec<Job> =
-            self.ops.take().into_iter().map(|(slot, op)| Job { worker, slot, op }).collect();
+    /// How many wait, this one included.
+    fn push(&self, slot: usize, op: Op) -> usize {
+        let mut ops = self.ops.borrow_mut();
+        ops.push((slot, op));
+        ops.len()
+    }
+
+    /// Gives what waits to the writer, if it is on another thread; the slots of those that found no room.
+    fn hand_over(&self) -> Vec<usize> {
+        let Some((shared, worker)) = &self.writer else { return Vec::new() };
+        let job = |(slot, op)| Job { worker: *worker, slot, op };
+        let mut jobs: Vec<Job> = self.ops.take().into_iter().map(job).collect();
         shared.hand_over(&mut jobs);
         jobs.into_iter().map(|job| job.slot).collect()
     }

@@ -10,6 +10,7 @@ mod handle;
 mod op;
 mod postgres;
 mod reading;
+mod recent;
 mod rows;
 mod semantics;
 mod sql;

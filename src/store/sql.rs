@@ -4,6 +4,7 @@
 //! first time in ascending order, because SQLite numbers `$n` by first appearance.
 
 use super::StoreError;
+use super::recent::Recent;
 
 /// A parameter of a statement.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +162,11 @@ pub(super) trait Sql {
             self.execute(sql, row)?;
         }
         Ok(())
+    }
+
+    /// What a writer that is alone keeps in memory beside the tables; `None` where writers share them.
+    fn recent(&mut self) -> Result<Option<&mut Recent>, StoreError> {
+        Ok(None)
     }
 
     /// The first row, if any.

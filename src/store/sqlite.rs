@@ -3,6 +3,7 @@
 //! Knows SQLite and nothing of what an op means.
 
 use super::reading::SqlReader;
+use super::recent::Recent;
 use super::sql::{Arg, Row, Sql, Value};
 use super::{Backend, Committed, Op, Reader, StoreError, semantics};
 use crate::transaction::Day;
@@ -21,17 +22,20 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Statements kept prepared; the room has fewer.
 const STATEMENTS: usize = 128;
 
-/// For both kinds of connection: 64 MB of cache, temporary tables in memory.
-const COMMON: &str = "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;";
+/// For a reader: 64 MB of cache, temporary tables in memory.
+const READER: &str = "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;";
 
 /// Write-ahead log, a flush at every commit, and a checkpoint only after 40 MB of log: smaller
-/// ones stall commits more often (measured), larger ones only grow the log.
-const WRITER: &str =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 10000;";
+/// ones stall commits more often (measured), larger ones only grow the log. The cache is small, because SQLite
+/// looks through all of it in a commit that split a page, and payments are appended: 16 MB.
+const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 10000; \
+     PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
 
 /// The writer's connection.
 pub(super) struct SqliteBackend {
     connection: Connection,
+    /// Read when first needed, and again after whatever failed: the tables hold all of it.
+    recent: Option<Recent>,
 }
 
 impl SqliteBackend {
@@ -41,18 +45,17 @@ impl SqliteBackend {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.execute_batch(COMMON)?;
         connection.execute_batch(WRITER)?;
         migrations::migrations::runner()
             .run(&mut connection)
             .map_err(|error| StoreError::Unavailable(format!("migration: {error}")))?;
-        let backend = Self { connection };
+        let mut backend = Self { connection, recent: None };
         backend.transaction(|sql| semantics::found(sql, first_day))?;
         Ok(backend)
     }
 
     fn transaction<T>(
-        &self,
+        &mut self,
         work: impl FnOnce(&mut Statements<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let run = |text: &str| -> Result<(), StoreError> {
@@ -60,10 +63,16 @@ impl SqliteBackend {
             Ok(())
         };
         run("BEGIN IMMEDIATE")?;
-        let mut statements = Statements { connection: &self.connection, held: Vec::new() };
-        let result = work(&mut statements).and_then(|done| run("COMMIT").map(|()| done));
-        if result.is_err() && !self.connection.is_autocommit() {
-            run("ROLLBACK")?;
+        let result = {
+            let (connection, recent) = (&self.connection, &mut self.recent);
+            let mut statements = Statements { connection, held: Vec::new(), recent };
+            work(&mut statements).and_then(|done| run("COMMIT").map(|()| done))
+        };
+        if result.is_err() {
+            self.recent = None;
+            if !self.connection.is_autocommit() {
+                run("ROLLBACK")?;
+            }
         }
         result
     }
@@ -72,10 +81,14 @@ impl SqliteBackend {
 impl Backend for SqliteBackend {
     fn commit(&mut self, ops: &[Op]) -> Result<Vec<Committed>, StoreError> {
         self.transaction(|sql| {
+            sql.check_recent()?;
             let mut clock = semantics::clock_held(sql, ops)?;
             let mut outcomes = Vec::with_capacity(ops.len());
             for op in ops {
                 outcomes.push(semantics::apply(sql, &mut clock, op)?);
+            }
+            if sql.recent.is_some() {
+                semantics::merge(sql)?;
             }
             Ok(outcomes)
         })
@@ -87,7 +100,7 @@ pub(super) fn reader(path: &Path) -> Result<Box<dyn Reader>, StoreError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.execute_batch(COMMON)?;
+    connection.execute_batch(READER)?;
     Ok(Box::new(SqlReader(ReadOnly(connection))))
 }
 
@@ -105,9 +118,21 @@ fn guard(path: &Path) -> Result<(), StoreError> {
 struct Statements<'c> {
     connection: &'c Connection,
     held: Vec<(String, CachedStatement<'c>)>,
+    recent: &'c mut Option<Recent>,
 }
 
 impl<'c> Statements<'c> {
+    /// Another process may write payments too: then what is in memory here is not all.
+    fn check_recent(&mut self) -> Result<(), StoreError> {
+        let held = self.recent.take();
+        if let Some(recent) = held
+            && semantics::is_own(self, &recent)?
+        {
+            *self.recent = Some(recent);
+        }
+        Ok(())
+    }
+
     fn bound(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<&mut CachedStatement<'c>, StoreError> {
         let place = match self.held.iter().position(|(text, _)| text == sql) {
             Some(place) => place,
@@ -138,6 +163,13 @@ impl Sql for Statements<'_> {
 
     fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64, StoreError> {
         Ok(self.bound(sql, args)?.raw_execute()? as u64)
+    }
+
+    fn recent(&mut self) -> Result<Option<&mut Recent>, StoreError> {
+        if self.recent.is_none() {
+            *self.recent = Some(semantics::take_over(self)?);
+        }
+        Ok(self.recent.as_mut())
     }
 }
 

@@ -1,6 +1,8 @@
 //! A terminal's batches and its working keys.
 
+use super::keys;
 use crate::lifecycle::State;
+use crate::store::recent::{Bounds, STEP};
 use crate::store::rows::batch_no;
 use crate::store::sql::{Arg, Row, Sql};
 use crate::store::{BatchLine, CloseReason, NewTransaction, Outcome, Settle, StoreError, WorkingKeys};
@@ -22,11 +24,16 @@ pub(in crate::store) struct Terminal {
 }
 
 impl Terminal {
-    fn args(&self) -> [Arg<'_>; 2] {
+    /// The pair.
+    pub(super) fn id(self) -> (Mid, Tid) {
+        (self.mid, self.tid)
+    }
+
+    pub(super) fn args(&self) -> [Arg<'_>; 2] {
         [self.mid.trimmed().into(), self.tid.trimmed().into()]
     }
 
-    fn batch_args(&self, batch: BatchNo) -> [Arg<'_>; 3] {
+    pub(super) fn batch_args(&self, batch: BatchNo) -> [Arg<'_>; 3] {
         [self.mid.trimmed().into(), self.tid.trimmed().into(), batch.number().into()]
     }
 }
@@ -50,12 +57,11 @@ impl Spot {
 
 /// Finds the batch of a transaction, and holds the terminal's row until the commit.
 pub(super) fn enter(sql: &mut dyn Sql, new: &NewTransaction) -> Result<Spot, StoreError> {
-    let terminal = Terminal { mid: new.mid, tid: new.tid };
-    let (debit, credit) = match new.counted_side() {
-        Side::Debit => (1, 0),
-        Side::Credit => (0, 1),
-        Side::None => (0, 0),
-    };
+    let (terminal, side) = (Terminal { mid: new.mid, tid: new.tid }, new.counted_side());
+    let counted = sql.recent()?.and_then(|recent| recent.enter(terminal.id(), new.batch, side));
+    if let Some((number, bound)) = counted {
+        return Ok(Spot { number, bound: Some(bound) });
+    }
     let mut row = match held(sql, terminal)? {
         Some(row) => row,
         None => {
@@ -63,18 +69,43 @@ pub(super) fn enter(sql: &mut dyn Sql, new: &NewTransaction) -> Result<Spot, Sto
             held(sql, terminal)?.ok_or_else(|| StoreError::Corrupt("no open batch".into()))?
         }
     };
-    let number = batch_no(row.number()?)?;
-    let bound = debit * (row.int()? + 1) + credit * (row.int()? + 1);
-    if bound > 0 {
-        let count =
-            "UPDATE open_batch SET debit = debit + $1, credit = credit + $2 WHERE mid = $3 AND tid = $4";
-        let [mid, tid] = terminal.args();
-        sql.execute(count, &[Arg::Int(debit), Arg::Int(credit), mid, tid])?;
+    let (number, debit, credit) = (batch_no(row.number()?)?, row.int()?, row.int()?);
+    if let Some(named) = new.batch.filter(|named| *named != number) {
+        return Ok(Spot { number: named, bound: None });
     }
-    Ok(match new.batch {
-        Some(named) if named != number => Spot { number: named, bound: None },
-        Some(_) | None => Spot { number, bound: Some(bound) },
-    })
+    let (more_debit, more_credit) = match side {
+        Side::Debit => (1, 0),
+        Side::Credit => (0, 1),
+        Side::None => (0, 0),
+    };
+    // A writer that counts in memory writes ahead.
+    let step = if sql.recent()?.is_some() { STEP } else { 1 };
+    let (used, written) = (
+        (debit + more_debit, credit + more_credit),
+        (debit + more_debit * step, credit + more_credit * step),
+    );
+    if side != Side::None {
+        set_bounds(sql, terminal, written)?;
+    }
+    if let Some(recent) = sql.recent()? {
+        recent.opened(terminal.id(), Bounds { number, used, written });
+    }
+    Ok(Spot { number, bound: Some(used.0 * more_debit + used.1 * more_credit) })
+}
+
+fn set_bounds(sql: &mut dyn Sql, terminal: Terminal, (debit, credit): (i64, i64)) -> Result<(), StoreError> {
+    let [mid, tid] = terminal.args();
+    let set = "UPDATE open_batch SET debit = $1, credit = $2 WHERE mid = $3 AND tid = $4";
+    sql.execute(set, &[debit.into(), credit.into(), mid, tid])?;
+    Ok(())
+}
+
+/// The terminal's row of the open batch changes, or has changed.
+fn reopened(sql: &mut dyn Sql, terminal: Terminal) -> Result<(), StoreError> {
+    if let Some(recent) = sql.recent()? {
+        recent.forget_open(terminal.id());
+    }
+    Ok(())
 }
 
 /// The terminal's open batch and its bounds. Read before it is counted, since SQLite gathers what an
@@ -129,6 +160,7 @@ fn full(
         };
         let [mid, tid] = terminal.args();
         sql.execute(column, &[Arg::Int(counted + 1), mid, tid])?;
+        reopened(sql, terminal)?;
     }
     Ok(None)
 }
@@ -161,7 +193,7 @@ fn point_to(sql: &mut dyn Sql, terminal: Terminal, number: BatchNo) -> Result<()
     let [mid, tid] = terminal.args();
     let point = "UPDATE open_batch SET number = $1, debit = 0, credit = 0 WHERE mid = $2 AND tid = $3";
     sql.execute(point, &[number.number().into(), mid, tid])?;
-    Ok(())
+    reopened(sql, terminal)
 }
 
 /// The terminal counts from a number of its own: it becomes the open batch, and the one before it,
@@ -169,13 +201,9 @@ fn point_to(sql: &mut dyn Sql, terminal: Terminal, number: BatchNo) -> Result<()
 fn adopt(sql: &mut dyn Sql, terminal: Terminal, number: BatchNo) -> Result<(), StoreError> {
     let before = open(sql, terminal)?;
     point_to(sql, terminal, number)?;
-    let args = terminal.batch_args(before);
-    let used = "SELECT stan FROM txn_key WHERE mid = $1 AND tid = $2 AND batch = $3 LIMIT 1";
-    if sql.first(used, &args)?.is_none() {
-        sql.execute(
-            "DELETE FROM batch WHERE mid = $1 AND tid = $2 AND number = $3 AND state <> 'closed'",
-            &args,
-        )?;
+    if !keys::is_used(sql, terminal, before)? {
+        let unused = "DELETE FROM batch WHERE mid = $1 AND tid = $2 AND number = $3 AND state <> 'closed'";
+        sql.execute(unused, &terminal.batch_args(before))?;
     }
     Ok(())
 }
@@ -209,11 +237,12 @@ fn named(sql: &mut dyn Sql, terminal: Terminal, batch: Option<BatchNo>) -> Resul
 }
 
 fn group(sql: &mut dyn Sql, terminal: Terminal, batch: BatchNo) -> Result<Vec<BatchLine>, StoreError> {
-    let grouped = "SELECT t.kind, t.state, o.kind, count(*), CAST(sum(coalesce(t.amount, 0)) AS BIGINT) \
-                   FROM txn_key k JOIN txn t ON t.id = k.txn \
-                   LEFT JOIN txn o ON o.id = t.original AND t.kind IN ('void', 'completion-void') \
-                   WHERE k.mid = $1 AND k.tid = $2 AND k.batch = $3 \
-                   GROUP BY t.kind, t.state, o.kind";
+    let grouped = concat!(
+        "SELECT t.kind, t.state, o.kind, count(*), CAST(sum(coalesce(t.amount, 0)) AS BIGINT) ",
+        keys::of_batch!(),
+        "LEFT JOIN txn o ON o.id = t.original AND t.kind IN ('void', 'completion-void') \
+         WHERE k.mid = $1 AND k.tid = $2 AND k.batch = $3 GROUP BY t.kind, t.state, o.kind"
+    );
     let line = |mut row: Row| {
         Ok(BatchLine {
             kind: row.name(Kind::from_name)?,
@@ -223,8 +252,7 @@ fn group(sql: &mut dyn Sql, terminal: Terminal, batch: BatchNo) -> Result<Vec<Ba
             minor: row.int()?,
         })
     };
-    let mut lines: Vec<BatchLine> = sql
-        .query(grouped, &terminal.batch_args(batch))?
+    let mut lines: Vec<BatchLine> = keys::query(sql, terminal, grouped, &terminal.batch_args(batch))?
         .into_iter()
         .map(line)
         .collect::<Result<_, StoreError>>()?;
@@ -400,22 +428,23 @@ pub(super) fn close(
 
 /// Whether something in the batch has no outcome yet.
 fn unsettled(sql: &mut dyn Sql, terminal: Terminal, batch: BatchNo) -> Result<bool, StoreError> {
-    let find = "SELECT t.id FROM txn_key k JOIN txn t ON t.id = k.txn WHERE k.mid = $1 AND k.tid = $2 \
-                AND k.batch = $3 AND t.state IN ('sent', 'abandoned') LIMIT 1";
-    Ok(sql.first(find, &terminal.batch_args(batch))?.is_some())
+    let find = concat!(
+        "SELECT t.id ",
+        keys::of_batch!(),
+        "WHERE k.mid = $1 AND k.tid = $2 AND k.batch = $3 AND t.state IN ('sent', 'abandoned') LIMIT 1"
+    );
+    Ok(!keys::query(sql, terminal, find, &terminal.batch_args(batch))?.is_empty())
 }
 
 /// Forgets the keys and uploads of batches that closed longer ago than the duplicate window.
-/// A pre-authorization that still holds money keeps its key: its completion names it by that.
 fn prune(sql: &mut dyn Sql, terminal: Terminal, now_ms: i64) -> Result<(), StoreError> {
     let [mid, tid] = terminal.args();
     let due = "SELECT number FROM batch WHERE mid = $1 AND tid = $2 AND state = 'closed' AND pruned = 0 \
                AND closed_ms < $3";
     for mut row in sql.query(due, &[mid, tid, Arg::Int(now_ms - WINDOW_MS)])? {
-        let args = terminal.batch_args(batch_no(row.number()?)?);
-        let keys = "DELETE FROM txn_key WHERE mid = $1 AND tid = $2 AND batch = $3 AND NOT EXISTS \
-                    (SELECT 1 FROM txn t WHERE t.id = txn_key.txn AND t.kind = 'pre-auth' AND t.state = 'approved')";
-        sql.execute(keys, &args)?;
+        let number = batch_no(row.number()?)?;
+        keys::forget(sql, terminal, number)?;
+        let args = terminal.batch_args(number);
         sql.execute("DELETE FROM upload WHERE mid = $1 AND tid = $2 AND batch = $3", &args)?;
         sql.execute("UPDATE batch SET pruned = 1 WHERE mid = $1 AND tid = $2 AND number = $3", &args)?;
     }
@@ -442,10 +471,13 @@ pub(super) fn sign_on(
 
 /// Whether the last totals of the batch agreed and nothing was taken since.
 fn agreed(sql: &mut dyn Sql, terminal: Terminal, batch: BatchNo) -> Result<bool, StoreError> {
-    let find = "SELECT b.settled_ms FROM batch b WHERE b.mid = $1 AND b.tid = $2 AND b.number = $3 \
-                AND b.balanced = 1 AND NOT EXISTS (SELECT 1 FROM txn_key k JOIN txn t ON t.id = k.txn \
-                WHERE k.mid = b.mid AND k.tid = b.tid AND k.batch = b.number AND t.received_ms > b.settled_ms)";
-    Ok(sql.first(find, &terminal.batch_args(batch))?.is_some())
+    let find = concat!(
+        "SELECT b.settled_ms FROM batch b WHERE b.mid = $1 AND b.tid = $2 AND b.number = $3 \
+         AND b.balanced = 1 AND NOT EXISTS (SELECT 1 ",
+        keys::of_batch!(),
+        "WHERE k.mid = b.mid AND k.tid = b.tid AND k.batch = b.number AND t.received_ms > b.settled_ms)"
+    );
+    Ok(!keys::query(sql, terminal, find, &terminal.batch_args(batch))?.is_empty())
 }
 
 fn store_keys(sql: &mut dyn Sql, terminal: Terminal, keys: &WorkingKeys) -> Result<(), StoreError> {

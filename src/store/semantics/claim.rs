@@ -1,6 +1,7 @@
 //! A transaction that refers to an earlier one: finding it, judging it, claiming it.
 
-use super::send::{Key, look};
+use super::batch::Terminal;
+use super::keys::{self, Key};
 use crate::lifecycle::{ClaimKind, State, apply};
 use crate::store::rows;
 use crate::store::sql::Sql;
@@ -43,9 +44,9 @@ fn search(
     claim: &Claim,
     batch: BatchNo,
 ) -> Result<Option<Box<Stored>>, StoreError> {
-    let key = &claim.key;
+    let (terminal, key) = (Terminal { mid: new.mid, tid: new.tid }, &claim.key);
     if let Some(stan) = key.stan
-        && let Key::Used(id) = look(sql, (new.mid, new.tid), key.batch.unwrap_or(batch), stan)?
+        && let Key::Used(id) = keys::look(sql, terminal, (key.batch.unwrap_or(batch), stan))?
         && let Some(found) = rows::find_locked(sql, id)?
         && agrees(claim, &found)
     {
@@ -87,11 +88,14 @@ fn by_rrn(sql: &mut dyn Sql, rrn: &str) -> Result<Vec<TxnId>, StoreError> {
 
 /// The terminal's own transactions with that invoice or authorisation id, newest first.
 fn at_terminal(sql: &mut dyn Sql, new: &NewTransaction, claim: &Claim) -> Result<Vec<TxnId>, StoreError> {
-    let terminal = [new.mid.trimmed().into(), new.tid.trimmed().into()];
+    let terminal = Terminal { mid: new.mid, tid: new.tid };
     let mut found = Vec::new();
-    let all = "SELECT t.id, t.invoice, t.auth_code FROM txn_key k JOIN txn t ON t.id = k.txn \
-               WHERE k.mid = $1 AND k.tid = $2 ORDER BY t.id DESC";
-    for mut row in sql.query(all, &terminal)? {
+    let all = concat!(
+        "SELECT t.id, t.invoice, t.auth_code ",
+        keys::of_batch!(),
+        "WHERE k.mid = $1 AND k.tid = $2 ORDER BY t.id DESC"
+    );
+    for mut row in keys::query(sql, terminal, all, &terminal.args())? {
         let (id, invoice, auth_code) = (TxnId(row.int()?), row.opt_text()?, row.opt_text()?);
         let by_invoice = claim.key.invoice.is_some() && claim.key.invoice == invoice;
         let by_code = claim.key.invoice.is_none()

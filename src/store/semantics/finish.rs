@@ -7,9 +7,16 @@ use crate::store::sql::Sql;
 use crate::store::{Finish, Outcome, SafKind, StoreError, Stored};
 use crate::transaction::{Amount, Kind, NodeId, Refusal, TxnId};
 
-const UPDATE: &str = "UPDATE txn SET state = $1, code = $2, refusal = $3, auth_code = coalesce($4, auth_code), \
-     issuer_rrn = $5, amount = coalesce($6, amount), additional_amounts = $7, icc = $8, finished_ms = $9 \
-     WHERE id = $10 AND state = $11";
+macro_rules! update {
+    () => {
+        "UPDATE txn SET state = $1, code = $2, refusal = $3, auth_code = coalesce($4, auth_code), \
+         issuer_rrn = $5, amount = coalesce($6, amount), additional_amounts = $7, icc = $8, finished_ms = $9 \
+         WHERE id = $10 AND state = $11"
+    };
+}
+const UPDATE: &str = update!();
+/// For what claims nothing.
+const UPDATE_ALONE: &str = concat!(update!(), " AND original IS NULL");
 
 /// Applies [`crate::store::Op::Finish`].
 pub(super) fn finish(sql: &mut dyn Sql, finish: &Finish) -> Result<Outcome, StoreError> {
@@ -50,6 +57,11 @@ fn step(
         finish.id.0.into(),
         from.name().into(),
     ];
+    let queues = transition.effects.contains(&Effect::QueueReversal);
+    // Most transactions claim nothing, and so have no effect on another.
+    if !queues && sql.execute(UPDATE_ALONE, &args)? == 1 {
+        return Ok(Some(Outcome::Finished { state: transition.next, reversal_queued: false }));
+    }
     if sql.execute(UPDATE, &args)? == 0 {
         return Ok(None);
     }
@@ -58,7 +70,6 @@ fn step(
         .first("SELECT original, kind FROM txn WHERE id = $1", &[finish.id.0.into()])?
         .ok_or_else(|| StoreError::Corrupt("a transaction is gone".into()))?;
     let (original, kind) = (row.opt_int()?, row.name(Kind::from_name)?);
-    let queues = transition.effects.contains(&Effect::QueueReversal);
     let mut reversal_queued = false;
     if original.is_some() || queues {
         let stored = rows::load(sql, finish.id)?;

@@ -7,12 +7,14 @@ mod batch;
 mod claim;
 mod clearing;
 mod finish;
+mod keys;
 mod reference;
 mod reverse;
 mod saf;
 mod send;
 
 pub(super) use batch::{Terminal, read_settle, settle_columns};
+pub(super) use keys::{is_own, merge, take_over};
 
 use super::sql::Sql;
 use super::{Committed, Op, Outcome, StoreError};

@@ -1,6 +1,7 @@
 //! A terminal's reversal: what it finds, and what it undoes.
 
-use super::{batch, finish, send};
+use super::keys::{self, Key};
+use super::{batch, finish};
 use crate::lifecycle::{Event, State, apply};
 use crate::store::rows;
 use crate::store::sql::Sql;
@@ -21,10 +22,10 @@ fn judged(sql: &mut dyn Sql, day: Day, op: &Reverse) -> Result<ReversalOutcome, 
     if batch::is_closed(sql, terminal, number)? {
         return Ok(ReversalOutcome::Unknown);
     }
-    let id = match send::look(sql, (op.mid, op.tid), number, op.stan)? {
-        send::Key::Used(id) => id,
-        send::Key::Tombstone => return Ok(ReversalOutcome::Unknown),
-        send::Key::Free => return bury(sql, op, number),
+    let id = match keys::look(sql, terminal, (number, op.stan))? {
+        Key::Used(id) => id,
+        Key::Tombstone => return Ok(ReversalOutcome::Unknown),
+        Key::Free => return bury(sql, terminal, (number, op.stan)),
     };
     let original = rows::find_locked(sql, id)?
         .ok_or_else(|| StoreError::Corrupt("a key leads to a transaction that is missing".into()))?;
@@ -35,8 +36,12 @@ fn judged(sql: &mut dyn Sql, day: Day, op: &Reverse) -> Result<ReversalOutcome, 
 }
 
 /// The reversal came before its transaction: the key is spent.
-fn bury(sql: &mut dyn Sql, op: &Reverse, batch: BatchNo) -> Result<ReversalOutcome, StoreError> {
-    send::spend(sql, (op.mid, op.tid), (batch, op.stan), None)?;
+fn bury(
+    sql: &mut dyn Sql,
+    terminal: batch::Terminal,
+    trace: (BatchNo, Stan),
+) -> Result<ReversalOutcome, StoreError> {
+    keys::spend(sql, terminal, trace, None)?;
     Ok(ReversalOutcome::Unknown)
 }
 

@@ -1,96 +1,23 @@
 //! Storing a transaction as sent: its batch, its key, its claim, its row.
 
+use super::keys::{self, Key};
 use super::{batch, claim, saf};
 use crate::lifecycle::State;
 use crate::store::rows::{self, Placed};
 use crate::store::sql::Sql;
 use crate::store::{NewTransaction, Outcome, SafKind, StoreError, Stored};
-use crate::transaction::{BatchNo, Day, Mid, ResponseCode, Stan, Tid, TxnId};
-
-/// The message class of payments in the duplicate key: authorizations, requests and advices of
-/// one terminal share their trace numbers.
-pub(super) const PAYMENT: &str = "f";
-
-/// Where a key leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    /// Never used.
-    Free,
-    /// Used by this transaction.
-    Used(TxnId),
-    /// Spent by a reversal that came before its transaction.
-    Tombstone,
-}
-
-/// Looks a duplicate key up.
-pub(super) fn look(
-    sql: &mut dyn Sql,
-    (mid, tid): (Mid, Tid),
-    batch: BatchNo,
-    stan: Stan,
-) -> Result<Key, StoreError> {
-    let find =
-        "SELECT txn FROM txn_key WHERE mid = $1 AND tid = $2 AND batch = $3 AND stan = $4 AND class = $5";
-    let args = [
-        mid.trimmed().into(),
-        tid.trimmed().into(),
-        batch.number().into(),
-        stan.number().into(),
-        PAYMENT.into(),
-    ];
-    Ok(match sql.first(find, &args)? {
-        None => Key::Free,
-        Some(mut row) => row.opt_int()?.map_or(Key::Tombstone, |id| Key::Used(TxnId(id))),
-    })
-}
-
-/// Spends a key on a transaction, or on nothing (a tombstone).
-pub(super) fn spend(
-    sql: &mut dyn Sql,
-    terminal: (Mid, Tid),
-    key: (BatchNo, Stan),
-    txn: Option<TxnId>,
-) -> Result<(), StoreError> {
-    if !spend_if_free(sql, terminal, key, txn)? && txn.is_some() {
-        // Another node took the key since it was looked up: the slice is asked again.
-        return Err(StoreError::Unavailable("a key was taken meanwhile".into()));
-    }
-    Ok(())
-}
-
-/// As [`spend`], when it was not spent before; whether it was spent now.
-fn spend_if_free(
-    sql: &mut dyn Sql,
-    (mid, tid): (Mid, Tid),
-    (batch, stan): (BatchNo, Stan),
-    txn: Option<TxnId>,
-) -> Result<bool, StoreError> {
-    let args = [
-        mid.trimmed().into(),
-        tid.trimmed().into(),
-        batch.number().into(),
-        stan.number().into(),
-        PAYMENT.into(),
-        txn.map(|t| t.0).into(),
-    ];
-    let spent = sql.execute(
-        "INSERT INTO txn_key (mid, tid, batch, stan, class, txn) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (mid, tid, batch, stan, class) DO NOTHING",
-        &args,
-    )?;
-    Ok(spent == 1)
-}
+use crate::transaction::{Day, ResponseCode, TxnId};
 
 /// Applies [`crate::store::Op::Send`].
 pub(super) fn send(sql: &mut dyn Sql, day: Day, new: &NewTransaction) -> Result<Outcome, StoreError> {
     let spot = batch::enter(sql, new)?;
-    let (terminal, key) = ((new.mid, new.tid), (spot.number, new.stan));
+    let (terminal, trace) = (batch::Terminal { mid: new.mid, tid: new.tid }, (spot.number, new.stan));
     // What claims nothing and has room is refused for its key only, so that the key need not be looked at
     // before it is spent.
-    if new.claim.is_none() && spot.has_room() && spend_if_free(sql, terminal, key, Some(new.id))? {
+    if new.claim.is_none() && spot.has_room() && keys::spend_if_free(sql, terminal, trace, Some(new.id))? {
         return write(sql, new, &placed(day, &spot, new, None), None);
     }
-    match look(sql, (new.mid, new.tid), spot.number, new.stan)? {
+    match keys::look(sql, terminal, trace)? {
         Key::Free => {}
         Key::Tombstone => return Ok(Outcome::ReversedBefore),
         Key::Used(id) if id == new.id => return again(sql, id),
@@ -107,7 +34,7 @@ pub(super) fn send(sql: &mut dyn Sql, day: Day, new: &NewTransaction) -> Result<
             claim::Found::No(outcome) => return Ok(outcome),
         },
     };
-    spend(sql, terminal, key, Some(new.id))?;
+    keys::spend(sql, terminal, trace, Some(new.id))?;
     write(sql, new, &placed(day, &spot, new, original.as_deref()), original)
 }
 
