@@ -265,7 +265,7 @@ fn frame(buffer: &[u8], start: usize) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::{ErrorKind, Read, Write};
     use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 
     fn relay() -> SocketAddr {
@@ -328,29 +328,42 @@ mod tests {
         assert_eq!(got, answered(&[1, 2]));
     }
 
-    /// More than the sockets hold, so that the answers wait in the relay.
+    /// Writes until nothing is taken for a while, says so, and goes on.
+    fn write_until_full(writer: &mut StdStream, mut bytes: &[u8], full: &std::sync::mpsc::Sender<()>) {
+        while !bytes.is_empty() {
+            match writer.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    let _ = full.send(());
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// It reads when every socket and the relay are full: more than all of them hold, so that the answers wait in
+    /// the relay.
     #[test]
     fn a_terminal_that_reads_late_loses_nothing() {
         const FRAMES: u32 = 600;
         let at = relay();
         let mut terminal = StdStream::connect(at).unwrap();
         let mut writer = terminal.try_clone().unwrap();
+        writer.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
         let big = |mark: u32| {
             let mut bytes = vec![0xEA, 0x60];
             bytes.resize(LENGTH + 60_000, 1);
             bytes[LENGTH..LENGTH + 4].copy_from_slice(&mark.to_be_bytes());
             bytes
         };
-        let (sent, first_half) = std::sync::mpsc::channel();
+        let (full, is_full) = std::sync::mpsc::channel();
         let sender = std::thread::spawn(move || {
             for mark in 0..FRAMES {
-                writer.write_all(&big(mark)).unwrap();
-                if mark == FRAMES / 4 {
-                    sent.send(()).unwrap();
-                }
+                write_until_full(&mut writer, &big(mark), &full);
             }
+            let _ = full.send(());
         });
-        first_half.recv().unwrap();
+        is_full.recv().unwrap();
         for mark in 0..FRAMES {
             let mut got = vec![0; LENGTH + 60_000];
             terminal.read_exact(&mut got).unwrap();
