@@ -102,7 +102,7 @@ async fn issuer(listener: TcpListener) -> Fallible<()> {
     let mut input = Vec::new();
     while stream.read_buf(&mut input).await? > 0 {
         let (mut answers, mut start) = (Vec::new(), 0);
-        while let Some(frame) = Framing::Ascii4.decode(input.get(start..).unwrap_or_default(), MAX_BODY)? {
+        while let Some(frame) = Framing::ASCII_4.decode(input.get(start..).unwrap_or_default(), MAX_BODY)? {
             let body = input.get(start..).and_then(|rest| rest.get(frame.body)).unwrap_or_default();
             let request = View::decode(spec, body)?;
             let mut answer = Encoder::new(spec, request.mti().response());
@@ -111,7 +111,7 @@ async fn issuer(listener: TcpListener) -> Fallible<()> {
             }
             answer.text(38, "123456")?;
             answer.text(39, "00")?;
-            Framing::Ascii4.encode(&answer.finish()?, &mut answers)?;
+            Framing::ASCII_4.encode(&answer.finish()?, &mut answers)?;
             start += frame.consumed;
         }
         input.drain(..start);
@@ -168,7 +168,7 @@ async fn linked(at: SocketAddr, clock: &Clock) -> Fallible<Link> {
     let options = LinkOptions {
         name: "BANKA".into(),
         address: at.to_string(),
-        framing: Framing::Ascii4,
+        framing: Framing::ASCII_4,
         max_frame: MAX_BODY,
         max_in_flight: 1000,
         sign_on: false,
@@ -224,7 +224,7 @@ async fn open(folder: &std::path::Path) -> Fallible<TcpStream> {
     let options = ListenerOptions {
         name: "pos".into(),
         dialect: "unionpay-pos",
-        framing: Framing::Length2,
+        framing: Framing::LENGTH_2,
         max_frame: MAX_BODY,
         half_frame: Duration::from_secs(30),
         idle: Duration::from_secs(300),

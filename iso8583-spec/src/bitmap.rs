@@ -1,102 +1,145 @@
-//! The bitmap: which of the fields 1 to 128 a message carries, as 8 or 16 octets or their hexadecimal.
+//! The bitmap: which fields a message carries, 64 to a part, as octets or their hexadecimal.
 
-use serde::Deserialize;
+use crate::{
+    charset::CodePage,
+    encoding::{hex_digits, hex_value},
+};
 
-/// How a dialect writes the bitmap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// The highest field of all: three bitmaps of 64.
+pub(crate) const LAST_FIELD: u8 = 192;
+
+/// How a bitmap is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BitmapEncoding {
-    /// 8 octets each for primary and secondary.
+    /// An octet for 8 fields.
     Binary,
-    /// 16 hexadecimal characters each: upper case written, either case read.
+    /// Two hexadecimal characters for 8 fields: upper case written, either case read.
     Hex,
+    /// The same in EBCDIC, whose code pages agree on these characters.
+    EbcdicHex,
 }
 
 impl BitmapEncoding {
-    /// Octets on the wire of one half (64 fields).
-    pub(crate) fn half(self) -> usize {
+    /// By the name in a dialect file.
+    pub(crate) const NAMES: [(&str, BitmapEncoding); 3] = [
+        ("binary", BitmapEncoding::Binary),
+        ("hex", BitmapEncoding::Hex),
+        ("ebcdic-hex", BitmapEncoding::EbcdicHex),
+    ];
+
+    /// Octets on the wire of one bitmap of 64 fields.
+    pub(crate) fn width(self) -> usize {
         match self {
             BitmapEncoding::Binary => 8,
-            BitmapEncoding::Hex => 16,
+            BitmapEncoding::Hex | BitmapEncoding::EbcdicHex => 16,
         }
     }
 
-    /// Reads one half; `None` when it is not of its length or not hexadecimal.
+    /// Reads one bitmap; `None` when it is not of its length or not hexadecimal.
+    #[inline]
     pub(crate) fn read(self, wire: &[u8]) -> Option<u64> {
         match self {
             BitmapEncoding::Binary => Some(u64::from_be_bytes(wire.try_into().ok()?)),
-            BitmapEncoding::Hex => {
-                let digits = <&[u8; 16]>::try_from(wire).ok()?;
-                digits
-                    .iter()
-                    .try_fold(0, |bits, &digit| Some(bits << 4 | u64::from(char::from(digit).to_digit(16)?)))
+            BitmapEncoding::Hex => hex_word(wire.try_into().ok()?),
+            BitmapEncoding::EbcdicHex => {
+                let ebcdic = <[u8; 16]>::try_from(wire).ok()?;
+                hex_word(&ebcdic.map(|octet| CodePage::Ebcdic037.latin1(octet)))
             }
         }
     }
 
-    /// Writes one half.
-    pub(crate) fn write(self, half: u64, out: &mut Vec<u8>) {
+    /// Writes one bitmap over the octets of its place.
+    #[inline]
+    pub(crate) fn write(self, bits: u64, place: &mut [u8]) {
+        let text = || {
+            let [high, low] = [bits >> 32, bits & 0xFFFF_FFFF].map(|half| u32::try_from(half).unwrap_or(0));
+            let mut text = [0; 16];
+            let (halves, _) = text.as_chunks_mut::<8>();
+            if let [first, second] = halves {
+                (*first, *second) = (hex_digits(high), hex_digits(low));
+            }
+            text
+        };
         match self {
-            BitmapEncoding::Binary => out.extend_from_slice(&half.to_be_bytes()),
-            BitmapEncoding::Hex => out.extend_from_slice(format!("{half:016X}").as_bytes()),
+            BitmapEncoding::Binary => copy(&bits.to_be_bytes(), place),
+            BitmapEncoding::Hex => copy(&text(), place),
+            BitmapEncoding::EbcdicHex => copy(&text().map(|digit| CodePage::Ebcdic037.octet(digit)), place),
         }
     }
 }
 
-/// A set of fields. Field 1 is the highest bit, so that the next field is a count of leading zeros.
+fn copy(from: &[u8], place: &mut [u8]) {
+    if let Some(slot) = place.get_mut(..from.len()) {
+        slot.copy_from_slice(from);
+    }
+}
+
+fn hex_word(digits: &[u8; 16]) -> Option<u64> {
+    let (halves, _) = digits.as_chunks::<8>();
+    halves.iter().try_fold(0, |bits, half| Some(bits << 32 | hex_value(*half)?))
+}
+
+/// Where a tertiary bitmap stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tertiary {
+    /// Right after the secondary one.
+    AfterSecondary,
+    /// As the content of field 65, after the last of the fields before it (ISO 8583:2003).
+    Field65,
+}
+
+/// A set of fields. Field 1 is the highest bit of the first word, so that the next field is a count of leading
+/// zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Bitmap(u128);
+pub(crate) struct Bitmap([u64; 3]);
 
 impl Bitmap {
-    pub(crate) fn from_primary(half: u64) -> Bitmap {
-        Bitmap(u128::from(half) << 64)
+    pub(crate) fn new(words: [u64; 3]) -> Bitmap {
+        Bitmap(words)
     }
 
-    pub(crate) fn with_secondary(self, half: u64) -> Bitmap {
-        Bitmap(self.0 | u128::from(half))
+    /// The primary, secondary and tertiary bitmap.
+    pub(crate) fn words(self) -> [u64; 3] {
+        self.0
     }
 
-    /// The primary and the secondary half.
-    #[allow(clippy::cast_possible_truncation, reason = "the halves are what is asked for")]
-    pub(crate) fn halves(self) -> (u64, u64) {
-        ((self.0 >> 64) as u64, self.0 as u64)
-    }
-
-    fn mask(de: u8) -> u128 {
-        match de {
-            1..=128 => 1 << (128 - de),
-            0 | 129..=255 => 0,
+    #[inline]
+    pub(crate) fn set_word(&mut self, index: usize, bits: u64) {
+        if let Some(word) = self.0.get_mut(index) {
+            *word = bits;
         }
     }
 
+    fn mask(de: u8) -> u64 {
+        1 << (63 - (de.wrapping_sub(1) & 63))
+    }
+
+    #[inline]
     pub(crate) fn has(self, de: u8) -> bool {
-        self.0 & Bitmap::mask(de) != 0
+        let word = self.0.get(usize::from(de.wrapping_sub(1) / 64));
+        word.is_some_and(|word| word & Bitmap::mask(de) != 0)
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, de: u8) {
-        self.0 |= Bitmap::mask(de);
-    }
-
-    pub(crate) fn without(self, other: Bitmap) -> Bitmap {
-        Bitmap(self.0 & !other.0)
+        if let Some(word) = self.0.get_mut(usize::from(de.wrapping_sub(1) / 64)) {
+            *word |= Bitmap::mask(de);
+        }
     }
 
     pub(crate) fn remove(&mut self, de: u8) {
-        self.0 &= !Bitmap::mask(de);
+        if let Some(word) = self.0.get_mut(usize::from(de.wrapping_sub(1) / 64)) {
+            *word &= !Bitmap::mask(de);
+        }
     }
 
     /// Takes out the lowest field.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "a u128 has fewer than 128 leading zeros unless it is 0"
-    )]
+    #[inline]
     pub(crate) fn pop_first(&mut self) -> Option<u8> {
-        if self.0 == 0 {
-            return None;
-        }
-        let zeros = self.0.leading_zeros();
-        self.0 &= !(1 << (127 - zeros));
-        Some(zeros as u8 + 1)
+        let (word, below) = self.0.iter_mut().zip([1, 65, 129]).find(|(word, _)| **word != 0)?;
+        let zeros = word.leading_zeros();
+        *word &= !(1 << (63 - zeros));
+        u8::try_from(below + zeros).ok()
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
@@ -110,34 +153,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_on_the_wire() {
-        // The golden sale's primary bitmap, in both encodings and either case.
+    fn a_bitmap_on_the_wire() {
+        // The golden sale's primary bitmap, in every encoding and either case.
         let fields = [3, 4, 11, 22, 25, 26, 35, 41, 42, 49, 52, 53, 60, 64];
-        let rows: [(BitmapEncoding, &[u8]); 3] = [
+        let ebcdic =
+            [0xF3, 0xF0, 0xF2, 0xF0, 0xF0, 0xF4, 0xC3, 0xF0, 0xF2, 0xF0, 0xC3, 0xF0, 0xF9, 0xF8, 0xF1, 0xF1];
+        let rows: [(BitmapEncoding, &[u8]); 4] = [
             (BitmapEncoding::Binary, &[0x30, 0x20, 0x04, 0xC0, 0x20, 0xC0, 0x98, 0x11]),
             (BitmapEncoding::Hex, b"302004C020C09811"),
+            (BitmapEncoding::EbcdicHex, &ebcdic),
             (BitmapEncoding::Hex, b"302004c020c09811"),
         ];
         for (encoding, wire) in rows {
-            let half = encoding.read(wire).unwrap();
-            assert_eq!(Bitmap::from_primary(half).iter().collect::<Vec<_>>(), fields);
-            let mut out = Vec::new();
-            encoding.write(half, &mut out);
-            assert_eq!(out, wire.to_ascii_uppercase());
+            let bits = encoding.read(wire).unwrap();
+            assert_eq!(Bitmap::new([bits, 0, 0]).iter().collect::<Vec<_>>(), fields);
+            let mut place = vec![0; encoding.width()];
+            encoding.write(bits, &mut place);
+            assert_eq!(encoding.read(&place), Some(bits));
+            assert_eq!(place.to_ascii_lowercase(), wire.to_ascii_lowercase());
         }
         assert_eq!(BitmapEncoding::Hex.read(b"302004C020C0981G"), None);
         assert_eq!(BitmapEncoding::Hex.read(b"+02004C020C09811"), None);
+        assert_eq!(BitmapEncoding::EbcdicHex.read(b"302004C020C09811"), None);
     }
 
     #[test]
     fn first_and_last_field() {
         let mut bits = Bitmap::default();
-        for de in [1, 64, 65, 128, 0, 129] {
+        for de in [1, 64, 65, 128, 129, 192, 0, 193, 255] {
             bits.insert(de);
         }
-        assert_eq!(bits.halves(), (1 << 63 | 1, 1 << 63 | 1));
-        assert_eq!(bits.iter().collect::<Vec<_>>(), [1, 64, 65, 128]);
+        assert_eq!(bits.words(), [1 << 63 | 1; 3]);
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [1, 64, 65, 128, 129, 192]);
         bits.remove(64);
-        assert!(!bits.has(64) && bits.has(65) && !bits.has(0));
+        assert!(!bits.has(64) && bits.has(65) && !bits.has(0) && !bits.has(193));
     }
 }

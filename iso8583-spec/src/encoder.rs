@@ -3,11 +3,9 @@
 //! Knows no meaning of a field. A call that fails leaves the message as it was before it.
 
 use crate::{
-    Content, EncodeError, Mti, Part, Reason, Spec,
-    bitmap::Bitmap,
-    encoding::{Class, pack, write_hex},
-    field::{Data, Shape},
-    spec::MtiEncoding,
+    EncodeError, Mti, Part, Spec, ValueFault,
+    bitmap::{Bitmap, Tertiary},
+    shape::Shape,
 };
 
 /// Whether the MAC has been asked for and given.
@@ -19,30 +17,54 @@ enum Mac {
 }
 
 /// A message being written.
+///
+/// # Example
+///
+/// ```
+/// use iso8583_spec::{Encoder, Mti, Spec};
+///
+/// let spec = Spec::builtin("iso87-ascii").unwrap();
+/// let mut encoder = Encoder::new(spec, Mti::NETWORK);
+/// encoder.text(11, "000042").unwrap();
+/// encoder.text(41, "TERM1").unwrap(); // filled up with blanks
+/// assert_eq!(encoder.finish().unwrap(), b"08000020000000800000000042TERM1   ");
+/// ```
 pub struct Encoder<'s> {
     spec: &'s Spec,
-    mti: Mti,
     out: Vec<u8>,
     bits: Bitmap,
     last: u8,
+    /// Octets before the MTI.
+    head: usize,
+    /// Where a tertiary bitmap goes: once there are fields above 64.
+    third_at: usize,
     has_tpdu: bool,
     has_header: bool,
     mac: Mac,
 }
 
+/// Octets that a new message has room for before it needs more.
+const ROOM: usize = 256;
+
 impl<'s> Encoder<'s> {
     /// An empty message of this type.
     pub fn new(spec: &'s Spec, mti: Mti) -> Self {
-        let head = spec.tpdu_len() + spec.header_len();
-        let mut out = Vec::with_capacity(256);
+        Encoder::reuse(spec, mti, Vec::with_capacity(ROOM))
+    }
+
+    /// An empty message of this type, written over `out`: nothing is allocated as long as its capacity is enough.
+    #[inline]
+    pub fn reuse(spec: &'s Spec, mti: Mti, mut out: Vec<u8>) -> Self {
+        out.clear();
+        let (min, max) = spec.header_lengths();
+        let head = spec.tpdu_len() + if min == max { max } else { 0 };
         out.resize(head, 0);
-        match spec.mti_encoding() {
-            MtiEncoding::Bcd => out.extend_from_slice(&mti.to_bcd()),
-            MtiEncoding::Ascii => out.extend_from_slice(mti.ascii()),
-        }
-        out.resize(out.len() + spec.bitmap_encoding().half(), 0);
-        let (has_tpdu, has_header) = (spec.tpdu_len() == 0, spec.header_len() == 0);
-        Encoder { spec, mti, out, bits: Bitmap::default(), last: 1, has_tpdu, has_header, mac: Mac::None }
+        spec.mti_encoding().write(mti, &mut out);
+        out.resize(out.len() + spec.bitmap_encoding().width(), 0);
+        let has_tpdu = spec.tpdu_len() == 0;
+        let has_header = max == 0;
+        let (bits, mac) = (Bitmap::default(), Mac::None);
+        Encoder { spec, out, bits, last: 1, head, third_at: 0, has_tpdu, has_header, mac }
     }
 
     /// Sets the TPDU as it goes on the wire: 5 octets, already swapped in an answer.
@@ -51,43 +73,50 @@ impl<'s> Encoder<'s> {
     /// [`EncodeError::Head`] when the dialect has none or it is not 5 octets long.
     pub fn tpdu(&mut self, tpdu: &[u8]) -> Result<(), EncodeError> {
         let slot = self.out.get_mut(..self.spec.tpdu_len());
-        self.has_tpdu = set(slot, tpdu).ok_or(EncodeError::Head { part: Part::Tpdu })?;
+        let slot = slot.filter(|slot| !slot.is_empty() && slot.len() == tpdu.len());
+        slot.ok_or(EncodeError::Head { part: Part::Tpdu })?.copy_from_slice(tpdu);
+        self.has_tpdu = true;
         Ok(())
     }
 
     /// Sets the dialect's own header.
     ///
     /// # Errors
-    /// [`EncodeError::Head`] when the dialect has none or the length is not its length.
+    /// [`EncodeError::Head`] when the dialect has none or the length is not one of its lengths.
     pub fn header(&mut self, header: &[u8]) -> Result<(), EncodeError> {
         let start = self.spec.tpdu_len();
-        let slot = self.out.get_mut(start..start + self.spec.header_len());
-        self.has_header = set(slot, header).ok_or(EncodeError::Head { part: Part::Header })?;
+        let form = self.spec.header().filter(|form| form.length_of(header) == Some(header.len()));
+        form.ok_or(EncodeError::Head { part: Part::Header })?;
+        self.out.splice(start..self.head, header.iter().copied());
+        self.third_at = (self.third_at + start + header.len()).saturating_sub(self.head);
+        self.head = start + header.len();
+        self.has_header = true;
         Ok(())
     }
 
     /// Writes a field of characters: digits, track data with `D` (or `=`) as separator, or text. A fixed text
-    /// field shorter than its width is padded with blanks on the right; fixed digits must be exact.
+    /// field shorter than its width is filled up as the dialect says (blanks on the right); fixed digits must be
+    /// exact unless it says with what to fill them.
     ///
     /// # Errors
     /// When the field is undefined, out of order or binary, or the text is not of its length or its class.
+    #[inline]
     pub fn text(&mut self, de: u8, text: &str) -> Result<(), EncodeError> {
-        let shape = self.expect(de)?;
-        if shape.is_binary() {
-            return Err(EncodeError::Kind { field: de });
+        let start = self.out.len();
+        if de > self.last && self.spec.step(de).write_good(text.as_bytes(), &mut self.out) {
+            self.announce(de, start);
+            return Ok(());
         }
-        let octets = text.as_bytes();
-        let units =
-            fitted(&shape, de, octets.len(), shape.prefix.is_none() && shape.content.is_blank_padded())?;
-        check_text(&shape, octets).map_err(|(index, reason)| EncodeError::Content {
-            field: de,
-            index,
-            reason,
-        })?;
-        self.begin(de, &shape, units);
-        write_text(&shape, octets, &mut self.out);
-        let blanks = units - octets.len();
-        self.out.resize(self.out.len() + blanks, b' ');
+        self.text_closely(de, text)
+    }
+
+    /// A field that is not of a common shape, or not good for it.
+    #[cold]
+    fn text_closely(&mut self, de: u8, text: &str) -> Result<(), EncodeError> {
+        let shape = self.expect(de)?;
+        let start = self.out.len();
+        shape.write_text(text, &mut self.out).map_err(|fault| refused(de, fault))?;
+        self.announce(de, start);
         Ok(())
     }
 
@@ -95,26 +124,27 @@ impl<'s> Encoder<'s> {
     ///
     /// # Errors
     /// When the field is undefined, out of order or not binary, or the octets are not of its length.
+    #[inline]
     pub fn bytes(&mut self, de: u8, bytes: &[u8]) -> Result<(), EncodeError> {
-        let shape = self.expect(de)?;
-        if !shape.is_binary() {
-            return Err(EncodeError::Kind { field: de });
+        let start = self.out.len();
+        if de > self.last && self.spec.step(de).write_octets(bytes, &mut self.out) {
+            self.announce(de, start);
+            return Ok(());
         }
-        let units = fitted(&shape, de, bytes.len(), false)?;
-        self.begin(de, &shape, units);
-        write_bytes(&shape, bytes, &mut self.out);
-        Ok(())
+        self.bytes_closely(de, bytes)
     }
 
-    /// Writes content as it was on the wire: `units` of it, not looked into.
-    pub(crate) fn raw(&mut self, de: u8, units: usize, wire: &[u8]) -> Result<(), EncodeError> {
+    /// A field that is not a fixed one of octets as they are, or not good for it.
+    #[cold]
+    fn bytes_closely(&mut self, de: u8, bytes: &[u8]) -> Result<(), EncodeError> {
         let shape = self.expect(de)?;
-        self.begin(de, &shape, units);
-        self.out.extend_from_slice(wire);
+        let start = self.out.len();
+        shape.write_bytes(bytes, &mut self.out).map_err(|fault| refused(de, fault))?;
+        self.announce(de, start);
         Ok(())
     }
 
-    /// Announces the MAC in DE 64 or 128, the last field, and gives what it is computed over: MTI to the last
+    /// Announces the MAC in the last field (DE 64, 128 or 192), and gives what it is computed over: MTI to the last
     /// octet before its content. [`Encoder::mac`] must follow.
     ///
     /// # Errors
@@ -122,13 +152,14 @@ impl<'s> Encoder<'s> {
     pub fn mac_data(&mut self, de: u8) -> Result<&[u8], EncodeError> {
         let shape = self.expect(de)?;
         if !shape.is_binary() || shape.prefix.is_some() {
-            return Err(EncodeError::Kind { field: de });
+            return Err(refused(de, ValueFault::Kind));
         }
-        self.begin(de, &shape, usize::from(shape.max));
+        self.announce(de, self.out.len());
         self.write_bitmap();
+        // Nothing follows the MAC: no field is above this one.
+        self.last = u8::MAX;
         self.mac = Mac::Open(de);
-        let head = self.spec.tpdu_len() + self.spec.header_len();
-        Ok(self.out.get(head..).unwrap_or_default())
+        Ok(self.out.get(self.head..).unwrap_or_default())
     }
 
     /// Writes the MAC that [`Encoder::mac_data`] announced.
@@ -137,9 +168,8 @@ impl<'s> Encoder<'s> {
     /// When none was announced, or the octets are not of its length.
     pub fn mac(&mut self, mac: &[u8]) -> Result<(), EncodeError> {
         let Mac::Open(de) = self.mac else { return Err(EncodeError::Mac { field: 0 }) };
-        let shape = *self.spec.shape(de).ok_or(EncodeError::Undefined { field: de })?;
-        fitted(&shape, de, mac.len(), false)?;
-        write_bytes(&shape, mac, &mut self.out);
+        let shape = self.spec.shape(de).ok_or(EncodeError::Undefined { field: de })?;
+        shape.write_bytes(mac, &mut self.out).map_err(|fault| refused(de, fault))?;
         self.mac = Mac::Done;
         Ok(())
     }
@@ -148,13 +178,9 @@ impl<'s> Encoder<'s> {
     ///
     /// # Errors
     /// When the TPDU or the header of the dialect was not set, or an announced MAC was not given.
+    #[inline]
     pub fn finish(mut self) -> Result<Vec<u8>, EncodeError> {
-        if !self.has_tpdu {
-            return Err(EncodeError::Head { part: Part::Tpdu });
-        }
-        if !self.has_header {
-            return Err(EncodeError::Head { part: Part::Header });
-        }
+        self.check_head()?;
         if let Mac::Open(field) = self.mac {
             return Err(EncodeError::Mac { field });
         }
@@ -162,152 +188,89 @@ impl<'s> Encoder<'s> {
         Ok(self.out)
     }
 
-    /// The body with the bitmap written as `wire`, which must announce the same fields.
-    pub(crate) fn finish_with_bitmap(self, wire: &[u8]) -> Result<Vec<u8>, EncodeError> {
-        let (start, encoding) = (self.bitmap_start(), self.spec.bitmap_encoding());
-        let mut ours = self.bits;
-        let halves = if ours.has(1) { 2 } else { 1 };
-        ours.remove(1);
-        let mut out = self.finish()?;
-        let mut chunks = wire.chunks(encoding.half()).map(|half| encoding.read(half));
-        let primary = chunks.next().flatten().unwrap_or(0);
-        let secondary = chunks.next().flatten().unwrap_or(0);
-        let mut theirs = Bitmap::from_primary(primary).with_secondary(secondary);
-        theirs.remove(1);
-        if ours == theirs {
-            out.splice(start..start + encoding.half() * halves, wire.iter().copied());
+    fn check_head(&self) -> Result<(), EncodeError> {
+        if !self.has_tpdu {
+            return Err(EncodeError::Head { part: Part::Tpdu });
         }
-        Ok(out)
-    }
-
-    /// The message type it was begun with.
-    pub(crate) fn mti(&self) -> Mti {
-        self.mti
-    }
-
-    /// Whether the one field written so far has this content on the wire.
-    pub(crate) fn ends_with(&self, content: &[u8]) -> bool {
-        self.out.ends_with(content)
+        if !self.has_header {
+            return Err(EncodeError::Head { part: Part::Header });
+        }
+        Ok(())
     }
 
     /// The shape of a field that may come next.
-    fn expect(&self, de: u8) -> Result<Shape, EncodeError> {
+    #[inline]
+    fn expect(&self, de: u8) -> Result<&'s Shape, EncodeError> {
         let shape = self.spec.shape(de).ok_or(EncodeError::Undefined { field: de })?;
-        match self.mac {
-            Mac::None if de > self.last => Ok(*shape),
-            Mac::None | Mac::Open(_) | Mac::Done => Err(EncodeError::Order { field: de }),
+        if de > self.last { Ok(shape) } else { Err(EncodeError::Order { field: de }) }
+    }
+
+    /// Notes a field whose content begins at `start`, and makes room for the bitmap that announces it.
+    #[inline]
+    fn announce(&mut self, de: u8, start: usize) {
+        self.last = de;
+        self.bits.insert(de);
+        if de > 64 {
+            self.announce_further(de, start);
         }
     }
 
-    /// Sets the field's bit, makes room for a secondary bitmap, writes the length prefix.
-    fn begin(&mut self, de: u8, shape: &Shape, units: usize) {
-        self.last = de;
-        self.bits.insert(de);
-        if de > 64 && !self.bits.has(1) {
+    #[cold]
+    fn announce_further(&mut self, de: u8, start: usize) {
+        let width = self.spec.bitmap_encoding().width();
+        let room = |at: usize, out: &mut Vec<u8>| drop(out.splice(at..at, std::iter::repeat_n(0, width)));
+        if !self.bits.has(1) {
             self.bits.insert(1);
-            let half = self.spec.bitmap_encoding().half();
-            let at = self.bitmap_start() + half;
-            self.out.splice(at..at, std::iter::repeat_n(0, half));
+            room(self.bitmap_start() + width, &mut self.out);
+            self.third_at = start + width;
         }
-        if let Some(prefix) = shape.prefix {
-            prefix.write(shape.count(prefix, units), &mut self.out);
+        if de > 128 && !self.bits.has(65) {
+            self.bits.insert(65);
+            if self.spec.tertiary() == Some(Tertiary::AfterSecondary) {
+                self.third_at = self.bitmap_start() + 2 * width;
+            }
+            room(self.third_at, &mut self.out);
         }
     }
 
     fn bitmap_start(&self) -> usize {
-        self.spec.tpdu_len() + self.spec.header_len() + self.spec.mti_encoding().width()
+        self.head + self.spec.mti_encoding().width()
     }
 
+    #[inline]
     fn write_bitmap(&mut self) {
         let encoding = self.spec.bitmap_encoding();
-        let (primary, secondary) = self.bits.halves();
-        let mut wire = Vec::with_capacity(32);
-        encoding.write(primary, &mut wire);
+        let ([first, second, third], start) = (self.bits.words(), self.bitmap_start());
+        encoding.write(first, self.out.get_mut(start..).unwrap_or_default());
         if self.bits.has(1) {
-            encoding.write(secondary, &mut wire);
+            encoding.write(second, self.out.get_mut(start + encoding.width()..).unwrap_or_default());
         }
-        let start = self.bitmap_start();
-        if let Some(slot) = self.out.get_mut(start..start + wire.len()) {
-            slot.copy_from_slice(&wire);
+        if self.bits.has(65) && self.spec.tertiary().is_some() {
+            encoding.write(third, self.out.get_mut(self.third_at..).unwrap_or_default());
         }
     }
 }
 
-/// Copies into a slot of the same, non-zero length.
-fn set(slot: Option<&mut [u8]>, octets: &[u8]) -> Option<bool> {
-    let slot = slot.filter(|slot| !slot.is_empty() && slot.len() == octets.len())?;
-    slot.copy_from_slice(octets);
-    Some(true)
-}
-
-/// Units that go on the wire for content of `length`.
-fn fitted(shape: &Shape, de: u8, length: usize, is_padded: bool) -> Result<usize, EncodeError> {
-    let (min, max) = (usize::from(shape.min), usize::from(shape.max));
-    if is_padded && length <= max {
-        return Ok(max);
-    }
-    match (min..=max).contains(&length) {
-        true => Ok(length),
-        false => Err(EncodeError::Length { field: de, length, min, max }),
-    }
-}
-
-/// The first character outside the field's class.
-fn check_text(shape: &Shape, text: &[u8]) -> Result<(), (usize, Reason)> {
-    if shape.content != Content::Xn {
-        let reason = if shape.content == Content::N { Reason::NotDigit } else { Reason::Character };
-        return shape.content.class().fault(text).map_or(Ok(()), |index| Err((index, reason)));
-    }
-    match text.split_first() {
-        Some((b'C' | b'D', digits)) => {
-            Class::N.fault(digits).map_or(Ok(()), |index| Err((index + 1, Reason::NotDigit)))
-        }
-        Some(_) | None => Err((0, Reason::Character)),
-    }
-}
-
-fn write_text(shape: &Shape, text: &[u8], out: &mut Vec<u8>) {
-    match (shape.data, shape.content, text) {
-        (Data::Bcd, Content::Xn, [sign, digits @ ..]) => {
-            out.push(*sign);
-            pack(digits, shape.align, shape.pad, out);
-        }
-        (Data::Bcd, Content::Z, _) => {
-            let digits: Vec<u8> =
-                text.iter().map(|&octet| if octet == b'=' { b'D' } else { octet }).collect();
-            pack(&digits, shape.align, shape.pad, out);
-        }
-        (Data::Bcd, _, _) => pack(text, shape.align, shape.pad, out),
-        (Data::Ascii | Data::Binary | Data::Hex, Content::Z, _) => {
-            out.extend(
-                text.iter().map(|&octet| if matches!(octet, b'=' | b'D') { shape.separator } else { octet }),
-            );
-        }
-        (Data::Ascii | Data::Binary | Data::Hex, _, _) => out.extend_from_slice(text),
-    }
-}
-
-fn write_bytes(shape: &Shape, bytes: &[u8], out: &mut Vec<u8>) {
-    match shape.data {
-        Data::Hex => write_hex(bytes, out),
-        Data::Bcd | Data::Ascii | Data::Binary => out.extend_from_slice(bytes),
-    }
+#[cold]
+fn refused(field: u8, fault: ValueFault) -> EncodeError {
+    EncodeError::Value { field, part: String::new(), fault }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reason;
 
     fn encoder(name: &str) -> Encoder<'static> {
         Encoder::new(Spec::builtin(name).unwrap(), Mti::new("0200").unwrap())
     }
 
     fn length(field: u8, length: usize, min: usize, max: usize) -> Result<(), EncodeError> {
-        Err(EncodeError::Length { field, length, min, max })
+        Err(refused(field, ValueFault::Length { length, min, max }))
     }
 
     fn content(field: u8, index: usize, reason: Reason) -> Result<(), EncodeError> {
-        Err(EncodeError::Content { field, index, reason })
+        Err(refused(field, ValueFault::Content { index, reason }))
     }
 
     #[test]
@@ -321,7 +284,7 @@ mod tests {
             ("edc", 41, "1234\n678", content(41, 4, Reason::Character)),
             ("edc", 35, "1234E5", content(35, 4, Reason::Character)),
             ("unionpay-pos", 35, "1234e5", content(35, 4, Reason::Character)),
-            ("edc", 52, "12345678", Err(EncodeError::Kind { field: 52 })),
+            ("edc", 52, "12345678", Err(refused(52, ValueFault::Kind))),
             ("edc", 51, "156", Err(EncodeError::Undefined { field: 51 })),
             ("edc", 65, "1", Err(EncodeError::Undefined { field: 65 })),
             ("iso87-ascii", 28, "X00000100", content(28, 0, Reason::Character)),
@@ -343,7 +306,7 @@ mod tests {
             assert_eq!(encoder.text(de, "000001"), Err(EncodeError::Order { field: de }));
         }
         assert_eq!(encoder.mac(&[0; 8]), Err(EncodeError::Mac { field: 0 }));
-        assert_eq!(encoder.mac_data(62).map(<[u8]>::len), Err(EncodeError::Kind { field: 62 }));
+        assert_eq!(encoder.mac_data(62).map(<[u8]>::len), Err(refused(62, ValueFault::Kind)));
         encoder.mac_data(64).unwrap();
         assert_eq!(encoder.mac(&[0; 7]), length(64, 7, 8, 8));
         encoder.mac(&[0; 8]).unwrap();

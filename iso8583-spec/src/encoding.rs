@@ -1,12 +1,9 @@
-//! The octets behind a field's content: packed decimal, hexadecimal, and the classes of characters.
+//! The octets behind a field's content: packed decimal and hexadecimal.
 //!
 //! Knows no field and no dialect.
 
-use serde::Deserialize;
-
 /// On which side packed digits stand when their number is odd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     /// The pad nibble comes last.
     Left,
@@ -41,6 +38,7 @@ pub(crate) fn bcd_fault(wire: &[u8], digits: usize, align: Align) -> Option<usiz
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 /// The character of a nibble: `0` to `9`, `A` to `F`.
+#[inline]
 pub(crate) fn nibble_char(nibble: u8) -> u8 {
     UPPER.get(usize::from(nibble & 15)).copied().unwrap_or(b'0')
 }
@@ -64,10 +62,30 @@ pub(crate) fn unpack(wire: &[u8], align: Align, out: &mut [u8]) {
     }
 }
 
-/// Appends hexadecimal digits as packed nibbles; an odd count is padded with `pad`. The digits have been checked:
-/// what is none counts as 0.
+/// The nibble of a character of packed content: a hexadecimal digit, or the separator of track data, `=` for `D`.
+/// What is neither counts as 0.
+static NIBBLES: [u8; 256] = nibbles();
+
+#[allow(clippy::indexing_slicing, reason = "a constant: an index out of bounds would not compile")]
+const fn nibbles() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut code = 0;
+    while code < 256 {
+        table[code] = match code as u8 {
+            digit @ b'0'..=b'9' => digit - b'0',
+            letter @ b'A'..=b'F' => letter - b'A' + 10,
+            letter @ b'a'..=b'f' => letter - b'a' + 10,
+            b'=' => 0xD,
+            _ => 0,
+        };
+        code += 1;
+    }
+    table
+}
+
+/// Appends hexadecimal digits as packed nibbles; an odd count is padded with `pad`. The digits have been checked.
 pub(crate) fn pack(digits: &[u8], align: Align, pad: u8, out: &mut Vec<u8>) {
-    let value = |digit: u8| nibble_value(digit).unwrap_or(0);
+    let value = |digit: u8| NIBBLES.get(usize::from(digit)).copied().unwrap_or(0);
     let mut rest = digits;
     if digits.len() % 2 == 1
         && align == Align::Right
@@ -77,13 +95,22 @@ pub(crate) fn pack(digits: &[u8], align: Align, pad: u8, out: &mut Vec<u8>) {
         rest = tail;
     }
     let (pairs, single) = rest.as_chunks::<2>();
-    out.extend(pairs.iter().map(|[high, low]| value(*high) << 4 | value(*low)));
+    let start = out.len();
+    out.resize(start + pairs.len(), 0);
+    for (slot, [high, low]) in out.iter_mut().skip(start).zip(pairs) {
+        *slot = value(*high) << 4 | value(*low);
+    }
     out.extend(single.iter().map(|digit| value(*digit) << 4 | pad));
 }
 
-/// Appends octets as upper-case hexadecimal.
-pub(crate) fn write_hex(octets: &[u8], out: &mut Vec<u8>) {
-    out.extend(octets.iter().flat_map(|octet| [nibble_char(octet >> 4), nibble_char(*octet)]));
+/// Appends octets as hexadecimal, each digit as `digit` gives it.
+pub(crate) fn write_hex(octets: &[u8], digit: impl Fn(u8) -> u8, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + octets.len() * 2, 0);
+    let (pairs, _) = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<2>();
+    for (pair, octet) in pairs.iter_mut().zip(octets) {
+        *pair = [digit(octet >> 4), digit(octet & 15)];
+    }
 }
 
 /// The octets behind hexadecimal digits; `None` when a digit is none or their number is odd.
@@ -95,71 +122,45 @@ pub(crate) fn read_hex(digits: &[u8]) -> Option<Vec<u8>> {
     pairs.iter().map(|[high, low]| Some(nibble_value(*high)? << 4 | nibble_value(*low)?)).collect()
 }
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
+
+/// The number behind eight hexadecimal digits of either case, all eight looked at together: to every octet a
+/// number is added that makes it reach its high bit when it is not below a bound. No octet carries into the next,
+/// as all are below `0x80`.
+#[inline]
+pub(crate) fn hex_value(digits: [u8; 8]) -> Option<u64> {
+    let word = u64::from_be_bytes(digits);
+    if word & HIGH != 0 {
+        return None;
+    }
+    let lower = word | (0x20 * ONES);
+    let not_below = |word: u64, bound: u64| word + (0x80 - bound) * ONES;
+    let digit = not_below(word, 0x30) & !not_below(word, 0x3A);
+    let letter = not_below(lower, 0x61) & !not_below(lower, 0x67);
+    if (digit | letter) & HIGH != HIGH {
+        return None;
+    }
+    let mut value = (word & (0x0F * ONES)) + 9 * ((word >> 6) & ONES);
+    value = (value | value >> 4) & 0x00FF_00FF_00FF_00FF;
+    value = (value | value >> 8) & 0x0000_FFFF_0000_FFFF;
+    Some((value | value >> 16) & 0xFFFF_FFFF)
+}
+
+/// Eight upper-case hexadecimal digits of a number.
+#[inline]
+pub(crate) fn hex_digits(number: u32) -> [u8; 8] {
+    let mut value = u64::from(number);
+    value = (value | value << 16) & 0x0000_FFFF_0000_FFFF;
+    value = (value | value << 8) & 0x00FF_00FF_00FF_00FF;
+    value = (value | value << 4) & (0x0F * ONES);
+    let letters = (value + 6 * ONES) >> 4 & ONES;
+    (value + 0x30 * ONES + 7 * letters).to_be_bytes()
+}
+
 /// Upper-case hexadecimal of octets, as text.
 pub(crate) fn hex_text(octets: &[u8]) -> String {
     octets.iter().flat_map(|octet| [nibble_char(octet >> 4), nibble_char(*octet)]).map(char::from).collect()
-}
-
-const DIGIT: u8 = 1;
-const LETTER: u8 = 2;
-const BLANK: u8 = 4;
-const SPECIAL: u8 = 8;
-const HEX: u8 = 16;
-const SEPARATOR: u8 = 32;
-
-const CLASSES: [u8; 256] = classes();
-
-#[allow(clippy::indexing_slicing, reason = "a constant: an index out of bounds would not compile")]
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut code = 0x20;
-    while code < 0x7F {
-        table[code] = class_of(code as u8);
-        code += 1;
-    }
-    table
-}
-
-const fn class_of(code: u8) -> u8 {
-    match code {
-        b' ' => BLANK,
-        b'0'..=b'9' => DIGIT | HEX,
-        b'D' => LETTER | HEX | SEPARATOR,
-        b'A'..=b'F' => LETTER | HEX,
-        b'a'..=b'z' | b'A'..=b'Z' => LETTER,
-        b'=' => SPECIAL | SEPARATOR,
-        _ => SPECIAL,
-    }
-}
-
-/// A class of characters, named by ISO 8583's own letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Class(u8);
-
-impl Class {
-    /// `n`: digits.
-    pub(crate) const N: Class = Class(DIGIT);
-    /// `a`: letters and the blanks that pad them.
-    pub(crate) const A: Class = Class(LETTER | BLANK);
-    /// `an`: letters, digits and the blanks that pad them.
-    pub(crate) const AN: Class = Class(LETTER | DIGIT | BLANK);
-    /// `ans`: every printable ASCII character.
-    pub(crate) const ANS: Class = Class(LETTER | DIGIT | BLANK | SPECIAL);
-    /// `ns`: digits and special characters.
-    pub(crate) const NS: Class = Class(DIGIT | BLANK | SPECIAL);
-    /// `z`: digits and the separator of track data, `=` or `D`.
-    pub(crate) const Z: Class = Class(DIGIT | SEPARATOR);
-    /// Hexadecimal digits, upper case.
-    pub(crate) const HEX: Class = Class(HEX);
-
-    fn holds(self, octet: u8) -> bool {
-        CLASSES.get(usize::from(octet)).is_some_and(|classes| classes & self.0 != 0)
-    }
-
-    /// Index of the first octet outside the class.
-    pub(crate) fn fault(self, text: &[u8]) -> Option<usize> {
-        text.iter().position(|octet| !self.holds(*octet))
-    }
 }
 
 #[cfg(test)]
@@ -208,22 +209,20 @@ mod tests {
     }
 
     #[test]
-    fn every_octet_of_every_class() {
-        let rows: [(Class, &str, &str); 7] = [
-            (Class::N, "0123456789", "A a/:=D \u{7f}"),
-            (Class::A, "AZaz ", "0-@[`{"),
-            (Class::AN, "AZaz09 ", "-@[`{=\n"),
-            (Class::ANS, "AZaz09 ~!=", "\n\u{7f}\0"),
-            (Class::NS, "09-/= ", "Aa\n"),
-            (Class::Z, "09=D", "Aa EFC"),
-            (Class::HEX, "0123456789ABCDEF", "aGg =\n"),
-        ];
-        for (class, good, bad) in rows {
-            assert_eq!(class.fault(good.as_bytes()), None, "{class:?}");
-            for octet in bad.bytes() {
-                assert_eq!(class.fault(&[octet]), Some(0), "{class:?} {octet:02X}");
+    fn eight_hexadecimal_digits_at_a_time() {
+        for number in [0, 1, 0x0123_4567, 0x89AB_CDEF, 0xF0F0_F0F0, u32::MAX] {
+            let digits = hex_digits(number);
+            assert_eq!(digits, format!("{number:08X}").as_bytes());
+            assert_eq!(hex_value(digits), Some(u64::from(number)));
+            let lower = <[u8; 8]>::try_from(digits.to_ascii_lowercase()).unwrap();
+            assert_eq!(hex_value(lower), Some(u64::from(number)));
+        }
+        for place in 0..8 {
+            for octet in 0..=255 {
+                let mut digits = *b"01aF9c5B";
+                digits[place] = octet;
+                assert_eq!(hex_value(digits).is_some(), octet.is_ascii_hexdigit(), "{octet:02X} at {place}");
             }
-            assert_eq!(class.fault(&[0x80]), Some(0));
         }
     }
 

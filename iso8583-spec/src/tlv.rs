@@ -4,10 +4,10 @@
 
 use nom::{IResult, bytes::complete::take, number::complete::u8 as octet};
 
-use crate::{
-    Value,
-    encoding::{hex_text, read_hex},
-};
+use crate::encoding::read_hex;
+
+/// Octets of the longest tag.
+const MAX_TAG: usize = 4;
 
 /// Why octets are not BER-TLV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,13 +49,25 @@ pub fn find(data: &[u8], tag: u32) -> Option<&[u8]> {
 /// Appends one element, its length in the shortest form.
 pub fn push(tag: u32, value: &[u8], out: &mut Vec<u8>) {
     out.extend(tag.to_be_bytes().into_iter().skip_while(|octet| *octet == 0));
-    let [.., high, low] = value.len().to_be_bytes();
-    match value.len() {
-        0..0x80 => out.push(low),
-        0x80..0x100 => out.extend([0x81, low]),
-        0x100.. => out.extend([0x82, high, low]),
-    }
+    push_length(value.len(), out);
     out.extend_from_slice(value);
+}
+
+/// Appends a length in the shortest form.
+pub(crate) fn push_length(length: usize, out: &mut Vec<u8>) {
+    let octets = length.to_be_bytes();
+    match (length, octets) {
+        (0..0x80, [.., low]) => out.push(low),
+        (0x80..0x100, [.., low]) => out.extend([0x81, low]),
+        (0x100..0x1_0000, [.., high, low]) => out.extend([0x82, high, low]),
+        // Longer than chip data uses, and than what reads it takes; but no other length.
+        (_, _) => {
+            let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+            let [.., count] = (octets.len() - zeros).to_be_bytes();
+            out.push(0x80 | count);
+            out.extend(octets.into_iter().skip(zeros));
+        }
+    }
 }
 
 /// The iterator of [`elements`].
@@ -77,9 +89,9 @@ impl<'a> Iterator for Elements<'a> {
         }
         let offset = self.data.len() - self.rest.len();
         match element(self.rest) {
-            Ok((rest, found)) => {
+            Ok((rest, (tag, value))) => {
                 self.rest = rest;
-                Some(Ok(found))
+                Some(Ok(Tlv { tag: number(tag), value }))
             }
             Err(error) => {
                 self.rest = &[];
@@ -92,27 +104,34 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-fn element(data: &[u8]) -> IResult<&[u8], Tlv<'_>, ()> {
+/// The octets of a tag and of its value, and what follows. A failure is a tag or length longer than chip data uses.
+#[allow(clippy::type_complexity, reason = "two slices, in nom's own form")]
+pub(crate) fn element(data: &[u8]) -> IResult<&[u8], (&[u8], &[u8]), ()> {
     let (rest, tag) = tag(data)?;
     let (rest, length) = length(rest)?;
     let (rest, value) = take(length)(rest)?;
-    Ok((rest, Tlv { tag, value }))
+    Ok((rest, (tag, value)))
 }
 
 /// The low five bits of a first octet all set: more octets follow, while their high bit is set.
-fn tag(data: &[u8]) -> IResult<&[u8], u32, ()> {
-    let (mut rest, first) = octet(data)?;
-    let mut tag = u32::from(first);
+fn tag(data: &[u8]) -> IResult<&[u8], &[u8], ()> {
+    let (rest, first) = octet(data)?;
+    let mut width = 1;
     let mut more = first & 0x1F == 0x1F;
-    while more {
-        let (after, next) = octet(rest)?;
-        if tag >> 24 != 0 {
+    for next in rest {
+        if !more {
+            break;
+        }
+        if width == MAX_TAG {
             return Err(nom::Err::Failure(()));
         }
-        tag = tag << 8 | u32::from(next);
-        (rest, more) = (after, next & 0x80 != 0);
+        width += 1;
+        more = next & 0x80 != 0;
     }
-    Ok((rest, tag))
+    if more {
+        return Err(nom::Err::Error(()));
+    }
+    take(width)(data)
 }
 
 fn length(data: &[u8]) -> IResult<&[u8], usize, ()> {
@@ -127,46 +146,27 @@ fn length(data: &[u8]) -> IResult<&[u8], usize, ()> {
     }
 }
 
-/// Nested no deeper than this; what lies deeper stays octets.
-const DEPTH: usize = 4;
-
-/// Octets as a composite of tags, constructed ones opened; `None` when they are not BER-TLV.
-pub(crate) fn to_value(data: &[u8]) -> Option<Vec<(String, Value)>> {
-    to_depth(data, DEPTH)
+/// A tag's octets as one number.
+pub(crate) fn number(tag: &[u8]) -> u32 {
+    tag.iter().fold(0, |number, octet| number << 8 | u32::from(*octet))
 }
 
-fn to_depth(data: &[u8], depth: usize) -> Option<Vec<(String, Value)>> {
-    let mut parts = Vec::new();
-    for element in elements(data) {
-        let Tlv { tag, value } = element.ok()?;
-        let octets: Vec<u8> = tag.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();
-        let is_constructed = octets.first().is_some_and(|first| first & 0x20 != 0);
-        let nested =
-            if is_constructed && depth > 1 && !value.is_empty() { to_depth(value, depth - 1) } else { None };
-        let value = nested.map_or_else(|| Value::Bytes(value.to_vec()), Value::Composite);
-        parts.push((hex_text(&octets), value));
-    }
-    (!parts.is_empty()).then_some(parts)
+/// The octets of a tag behind its hexadecimal; `None` when it is no tag. Octets of zero fill up between elements.
+pub(crate) fn tag_of(name: &str) -> Option<Vec<u8>> {
+    let octets =
+        read_hex(name.as_bytes()).filter(|octets| octets.first().is_some_and(|first| *first != 0))?;
+    let (rest, _) = tag(&octets).ok()?;
+    rest.is_empty().then_some(octets)
 }
 
-/// A composite of tags as octets; the name of the part that is none otherwise.
-pub(crate) fn from_value(parts: &[(String, Value)]) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
-    for (name, value) in parts {
-        let tag = tag_of(name).ok_or_else(|| name.clone())?;
-        match value {
-            Value::Bytes(octets) => push(tag, octets, &mut out),
-            Value::Composite(nested) => push(tag, &from_value(nested)?, &mut out),
-            Value::Text(_) => return Err(name.clone()),
-        }
-    }
-    Ok(out)
+/// The same of a tag that is named by its hexadecimal.
+pub(crate) fn is_constructed_name(name: &str) -> bool {
+    tag_of(name).is_some_and(|tag| is_constructed(&tag))
 }
 
-fn tag_of(name: &str) -> Option<u32> {
-    let octets = read_hex(name.as_bytes()).filter(|octets| (1..=4).contains(&octets.len()))?;
-    let (rest, tag) = tag(&octets).ok()?;
-    rest.is_empty().then_some(tag)
+/// Whether a tag holds elements and not a value of its own.
+pub(crate) fn is_constructed(tag: &[u8]) -> bool {
+    tag.first().is_some_and(|first| first & 0x20 != 0)
 }
 
 #[cfg(test)]
@@ -220,17 +220,9 @@ mod tests {
             assert_eq!(hex::encode_upper(&out[..head.len() / 2]), head);
             assert_eq!(walk(&out), Ok(vec![(0x9C, vec![7; length])]));
         }
-    }
-
-    #[test]
-    fn deep_nesting_ends() {
-        let mut data = vec![0x9C, 1, 1];
-        for _ in 0..50 {
-            let mut outer = Vec::new();
-            push(0x70, &data, &mut outer);
-            data = outer;
-        }
-        let parts = to_value(&data).unwrap();
-        assert_eq!(from_value(&parts), Ok(data));
+        let mut out = Vec::new();
+        push(0x9C, &vec![7; 0x1_0002], &mut out);
+        assert_eq!(hex::encode_upper(&out[..6]), "9C8301000207", "no other length");
+        assert_eq!(walk(&out), Err(TlvError::Overlong { offset: 0 }));
     }
 }

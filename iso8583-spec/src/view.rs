@@ -1,25 +1,19 @@
-//! A message read in place: one pass over the octets, one table of where the fields lie.
+//! A message read in place: one pass over the octets, one table of where the fields begin.
 //!
 //! Knows nothing of what a field means. Nothing is allocated for a message without faults.
 
-use std::{borrow::Cow, fmt, ops::Deref};
-
-use nom::{IResult, Parser, bytes::complete::take, combinator::map_opt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use crate::{
-    Content, DecodeError, Fault, Mti, Part, Reason, Spec,
-    bitmap::Bitmap,
-    encoding::{Class, read_hex, unpack},
-    field::{Data, Prefix, Shape},
-    spec::MtiEncoding,
+    DecodeError, Fault, Field, Mti, Part, Reason, Spec, Text,
+    bitmap::{Bitmap, LAST_FIELD, Tertiary},
+    shape::Cut,
+    structure::{self, Key, Piece},
+    text::Characters,
 };
 
-/// Where one field lies: offset of its content in the body, and its units (digits, characters, octets).
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    at: u16,
-    units: u16,
-}
+/// One for every field, and for the field 0 that there is none of.
+const PLACES: usize = LAST_FIELD as usize + 1;
 
 /// A borrowed message.
 ///
@@ -27,16 +21,21 @@ struct Slot {
 /// | TPDU 5 | header n | MTI | bitmap, primary | bitmap, secondary | field | field | … |
 ///                     ^ mac_data begins here
 /// ```
+///
+/// It takes some 450 octets on the stack and none on the heap.
 #[derive(Clone)]
 pub struct View<'a> {
     spec: &'a Spec,
     body: &'a [u8],
     mti: Mti,
+    /// Octets before the MTI.
+    head: u16,
+    /// Where the first field begins.
+    fields_at: u16,
     /// Fields whose place is known.
     placed: Bitmap,
-    /// Those of them whose content is bad.
-    faulty: Bitmap,
-    slots: [Slot; 129],
+    /// Where they begin, prefix and all.
+    places: [u16; PLACES],
     faults: Vec<Fault>,
 }
 
@@ -57,96 +56,199 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// When the head, the MTI or the primary bitmap cannot be read, or the body is longer than 65,535 octets.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use iso8583_spec::{Spec, View};
+    ///
+    /// let spec = Spec::builtin("iso87-ascii").unwrap();
+    /// let view = View::decode(spec, b"08002020000000800000000000000042TERM0001").unwrap();
+    /// assert!(view.is_sound());
+    /// assert_eq!(view.mti().as_str(), "0800");
+    /// assert_eq!(view.text(11).unwrap(), "000042");
+    /// assert_eq!(view.fields().collect::<Vec<_>>(), [3, 11, 41]);
+    /// ```
     pub fn decode(spec: &'a Spec, body: &'a [u8]) -> Result<View<'a>, DecodeError> {
-        if u16::try_from(body.len()).is_err() {
+        if body.len() > usize::from(u16::MAX) {
             return Err(DecodeError::TooLong { length: body.len() });
         }
-        let (rest, mti, primary) = front(spec, body)?;
-        let mut view = View {
+        let front = Front::read(spec, body)?;
+        // Made where it is returned: it is too large to be moved for nothing.
+        let mut decoded = Ok(View {
             spec,
             body,
-            mti,
+            mti: front.mti,
+            head: front.head,
+            fields_at: 0,
             placed: Bitmap::default(),
-            faulty: Bitmap::default(),
-            slots: [Slot::default(); 129],
+            places: [0; PLACES],
             faults: Vec::new(),
-        };
-        let mut bits = Bitmap::from_primary(primary);
-        let mut rest = rest;
-        if bits.has(1) {
-            bits.remove(1);
-            match view.secondary(rest) {
-                Some((after, half)) => (rest, bits) = (after, bits.with_secondary(half)),
-                None if spec.has_secondary() => return Ok(view),
-                None => {}
-            }
+        });
+        if let Ok(view) = &mut decoded {
+            view.read_fields(front.primary, front.rest);
         }
-        view.read_fields(bits, rest);
-        Ok(view)
+        decoded
     }
 
-    /// The secondary bitmap and what follows it; a fault is noted when it cannot be had.
-    fn secondary(&mut self, rest: &'a [u8]) -> Option<(&'a [u8], u64)> {
-        let encoding = self.spec.bitmap_encoding();
-        let found = match self.spec.has_secondary() {
-            true => rest
-                .split_at_checked(encoding.half())
-                .and_then(|(wire, after)| Some((after, encoding.read(wire)?))),
-            false => None,
-        };
-        if found.is_none() {
-            self.note(1, rest, true, Reason::SecondaryBitmap);
-        }
-        found
-    }
-
-    fn read_fields(&mut self, bits: Bitmap, fields: &'a [u8]) {
-        let (mut bits, mut rest) = (bits, fields);
-        let spec = self.spec;
-        while let Some(de) = bits.pop_first() {
-            let Some(shape) = spec.shape(de) else { return self.note(de, rest, true, Reason::Undefined) };
-            let (content, units) = match shape.prefix {
-                None => (rest, usize::from(shape.max)),
-                Some(prefix) => match length(shape, prefix, rest) {
-                    Ok(found) => found,
-                    Err(reason) => return self.note(de, rest, true, reason),
-                },
-            };
-            let Some((wire, after)) = content.split_at_checked(shape.width(units)) else {
-                return self.note(de, content, true, Reason::BeyondEnd);
-            };
-            self.place(de, content, units);
-            if let Some((index, reason)) = shape.fault(wire, units) {
-                self.faulty.insert(de);
-                self.note(de, content.get(index..).unwrap_or_default(), false, reason);
+    fn read_fields(&mut self, primary: u64, after_primary: &'a [u8]) {
+        let (mut words, mut rest) = ([primary, 0, 0], after_primary);
+        if primary >> 63 == 1 {
+            // Bit 1 of a bitmap announces the next one.
+            words[0] &= !TOP;
+            if !self.read_further(&mut words, &mut rest) {
+                return;
             }
-            rest = after;
+        }
+        self.fields_at = self.offset(rest);
+        for (index, base) in [(0, 1), (1, 65), (2, 129)] {
+            match self.read_word(index, base, &mut words, rest) {
+                Some(after) => rest = after,
+                None => return,
+            }
         }
         if !rest.is_empty() {
-            self.note(0, rest, true, Reason::Trailing);
+            self.note(0, self.body.len() - rest.len(), true, Reason::Trailing);
         }
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "offsets and units within a body of at most 65,535 octets"
-    )]
-    fn place(&mut self, de: u8, content: &[u8], units: usize) {
-        let slot = Slot { at: (self.body.len() - content.len()) as u16, units: units as u16 };
-        if let Some(place) = self.slots.get_mut(usize::from(de)) {
-            *place = slot;
+    /// The fields of one bitmap, and what follows them; `None` when the layout is lost.
+    #[inline]
+    fn read_word(
+        &mut self,
+        index: usize,
+        base: u8,
+        words: &mut [u64; 3],
+        rest: &'a [u8],
+    ) -> Option<&'a [u8]> {
+        let (spec, body) = (self.spec, self.body);
+        let (mut at, mut bits, mut placed) = (body.len() - rest.len(), words.get(index).copied()?, 0);
+        let outcome = loop {
+            if bits == 0 {
+                break body.get(at..);
+            }
+            let zeros = bits.leading_zeros();
+            bits &= !(TOP >> zeros);
+            #[allow(clippy::cast_possible_truncation, reason = "a word has 64 bits")]
+            let de = base + zeros as u8;
+            let end = match spec.step(de).good_end(body, at) {
+                Some(end) => end,
+                None => match self.read_field(de, words, at) {
+                    Some(end) => end,
+                    None => break None,
+                },
+            };
+            if let Some(place) = self.places.get_mut(usize::from(de)) {
+                #[allow(clippy::cast_possible_truncation, reason = "a body has at most 65,535 octets")]
+                let at = at as u16;
+                *place = at;
+            }
+            placed |= TOP >> zeros;
+            at = end;
+        };
+        // Bit 65 announces no field where it is the tertiary bitmap.
+        if index == 1 && self.spec.tertiary().is_some() {
+            placed &= !TOP;
         }
-        self.placed.insert(de);
+        self.placed.set_word(index, placed);
+        if index == 1 && self.spec.tertiary().is_some() {
+            // A bitmap stands there, and no field.
+            self.placed.remove(65);
+        }
+        outcome
+    }
+
+    /// A field at `at` that is not of a common shape, or not without fault: where it ends.
+    #[inline(never)]
+    fn read_field(&mut self, de: u8, words: &mut [u64; 3], at: usize) -> Option<usize> {
+        let rest = self.body.get(at..).unwrap_or_default();
+        let Some(shape) = self.spec.shape(de) else { return self.read_tertiary(de, words, rest) };
+        let cut = match shape.cut(rest) {
+            Ok(cut) => cut,
+            Err(reason) => {
+                self.note_cut(de, rest, reason);
+                return None;
+            }
+        };
+        let end = self.body.len() - cut.after.len();
+        if let Some((index, reason)) = shape.fault(cut.wire, cut.units) {
+            self.note(de, end - cut.wire.len() + index, false, reason);
+        }
+        Some(end)
+    }
+
+    /// The bitmaps that follow the primary one; `false` when the fields cannot be found without them.
+    fn read_further(&mut self, words: &mut [u64; 3], rest: &mut &'a [u8]) -> bool {
+        let at = self.body.len() - rest.len();
+        if !self.spec.has_secondary() {
+            self.note(1, at, true, Reason::SecondaryBitmap);
+            return true;
+        }
+        let Some((after, second)) = self.bitmap_at(rest) else {
+            self.note(1, at, true, Reason::SecondaryBitmap);
+            return false;
+        };
+        (*rest, words[1]) = (after, second);
+        if second >> 63 == 0 || self.spec.tertiary() != Some(Tertiary::AfterSecondary) {
+            return true;
+        }
+        words[1] &= !TOP;
+        let Some((after, third)) = self.bitmap_at(after) else {
+            self.note(65, self.body.len() - after.len(), true, Reason::Bitmap);
+            return false;
+        };
+        (*rest, words[2]) = (after, third);
+        true
+    }
+
+    /// A field without a shape: a tertiary bitmap in its place, or a fault. Where it ends.
+    #[cold]
+    fn read_tertiary(&mut self, de: u8, words: &mut [u64; 3], rest: &'a [u8]) -> Option<usize> {
+        let at = self.body.len() - rest.len();
+        if de != 65 || self.spec.tertiary() != Some(Tertiary::Field65) {
+            self.note(de, at, true, Reason::Undefined);
+            return None;
+        }
+        let Some((after, third)) = self.bitmap_at(rest) else {
+            self.note(de, at, true, Reason::Bitmap);
+            return None;
+        };
+        words[2] = third;
+        Some(self.body.len() - after.len())
+    }
+
+    fn bitmap_at(&self, rest: &'a [u8]) -> Option<(&'a [u8], u64)> {
+        let encoding = self.spec.bitmap_encoding();
+        let (wire, after) = rest.split_at_checked(encoding.width())?;
+        Some((after, encoding.read(wire)?))
+    }
+
+    fn offset(&self, rest: &[u8]) -> u16 {
+        offset(self.body, rest)
     }
 
     #[cold]
-    fn note(&mut self, field: u8, rest: &[u8], structural: bool, reason: Reason) {
-        self.faults.push(Fault { field, offset: self.body.len() - rest.len(), structural, reason });
+    fn note(&mut self, field: u8, offset: usize, structural: bool, reason: Reason) {
+        self.faults.push(Fault { field, part: String::new(), offset, structural, reason });
+    }
+
+    /// A field that cannot be cut off: the fault lies in its prefix, or in content that is not all there.
+    #[cold]
+    fn note_cut(&mut self, de: u8, rest: &[u8], reason: Reason) {
+        let at = self.body.len() - rest.len();
+        let prefix = self.spec.shape(de).map_or(0, |shape| shape.prefix_width());
+        let is_content = reason == Reason::BeyondEnd && rest.len() >= prefix;
+        self.note(de, if is_content { at + prefix } else { at }, true, reason);
     }
 
     /// The dialect it was read in.
     pub fn spec(&self) -> &'a Spec {
         self.spec
+    }
+
+    /// The octets it was read from.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// The 5 octets of the TPDU, in a dialect that has one.
@@ -156,7 +258,7 @@ impl<'a> View<'a> {
 
     /// The dialect's own header, in a dialect that has one.
     pub fn header(&self) -> Option<&'a [u8]> {
-        let header = self.body.get(self.spec.tpdu_len()..self.head_len());
+        let header = self.body.get(self.spec.tpdu_len()..usize::from(self.head));
         header.filter(|header| !header.is_empty())
     }
 
@@ -167,56 +269,135 @@ impl<'a> View<'a> {
 
     /// Whether the field is there and without fault.
     pub fn has(&self, de: u8) -> bool {
-        self.sound().has(de)
+        self.placed.has(de) && self.faults.iter().all(|fault| fault.field != de)
     }
 
     /// The fields that are there and without fault, ascending.
     pub fn fields(&self) -> impl Iterator<Item = u8> + use<> {
-        self.sound().iter()
+        let mut sound = self.placed;
+        self.faults.iter().for_each(|fault| sound.remove(fault.field));
+        sound.iter()
     }
 
-    fn sound(&self) -> Bitmap {
-        self.placed.without(self.faulty)
+    /// The fields whose place is known, faults or not, ascending.
+    pub fn placed(&self) -> impl Iterator<Item = u8> + use<> {
+        self.placed.iter()
+    }
+
+    fn cut(&self, de: u8) -> Option<Cut<'a>> {
+        self.spec.shape(de)?.cut(self.from(de)?).ok()
+    }
+
+    /// The octets from the begin of a field to the end of the message.
+    fn from(&self, de: u8) -> Option<&'a [u8]> {
+        let place = self.places.get(usize::from(de)).filter(|_| self.placed.has(de))?;
+        self.body.get(usize::from(*place)..)
+    }
+
+    /// The field as it is on the wire, its length prefix too; also a field with a content fault.
+    pub fn whole(&self, de: u8) -> Option<&'a [u8]> {
+        let (from, cut) = (self.from(de)?, self.cut(de)?);
+        from.get(..from.len() - cut.after.len())
+    }
+
+    /// Where the field begins, its length prefix too: octets from the start of the body.
+    pub fn offset_of(&self, de: u8) -> Option<usize> {
+        Some(self.body.len() - self.from(de)?.len())
     }
 
     /// The content as it is on the wire, without length prefix; also of a field with a content fault.
     pub fn raw(&self, de: u8) -> Option<&'a [u8]> {
-        if !self.placed.has(de) {
-            return None;
-        }
-        let slot = self.slots.get(usize::from(de))?;
-        let at = usize::from(slot.at);
-        self.body.get(at..at + self.spec.shape(de)?.width(usize::from(slot.units)))
+        self.cut(de).map(|cut| cut.wire)
     }
 
-    /// The content as characters: packed digits without their pad, track data with `D` as separator, padding
-    /// blanks kept. `None` for binary fields and fields with a fault.
+    /// The content as characters: packed digits without their pad, text in UTF-8 whatever its code page, track data
+    /// with `D` as separator, padding blanks kept. `None` for binary fields and fields with a fault.
     pub fn text(&self, de: u8) -> Option<Text<'a>> {
         if !self.has(de) {
             return None;
         }
-        let units = usize::from(self.slots.get(usize::from(de))?.units);
-        text_of(self.spec.shape(de)?, self.raw(de)?, units)
+        let cut = self.cut(de)?;
+        self.spec.shape(de)?.text(cut.wire, cut.units)
     }
 
     /// The content as octets: of binary fields, decoded where the dialect writes hexadecimal; of other fields as
     /// they are on the wire. `None` for fields with a fault.
     pub fn bytes(&self, de: u8) -> Option<Cow<'a, [u8]>> {
         let raw = self.raw(de).filter(|_| self.has(de))?;
-        match self.spec.shape(de)?.data {
-            Data::Hex => Some(Cow::Owned(read_hex(raw)?)),
-            Data::Bcd | Data::Ascii | Data::Binary => Some(Cow::Borrowed(raw)),
+        let decoded = self.spec.shape(de)?.decoded(raw);
+        Some(decoded.map_or(Cow::Borrowed(raw), Cow::Owned))
+    }
+
+    /// The characters of a part of a field, by its path below the field: `"1"`, `"item.pan"`, `"9F34"`; the first
+    /// of that name. Nothing else of the field is read, and nothing is allocated for up to 46 characters of ASCII.
+    /// `None` also when what comes before the part cannot be read.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use iso8583_spec::{Spec, View};
+    ///
+    /// let spec = Spec::builtin("iso87-ascii").unwrap();
+    /// let view = View::decode(spec, b"02002000000000000000201030").unwrap();
+    /// assert_eq!(view.part_text(3, "1").unwrap(), "20");
+    /// assert_eq!(view.part_text(3, "2").unwrap(), "10");
+    /// ```
+    pub fn part_text(&self, de: u8, path: &str) -> Option<Text<'a>> {
+        let field = self.spec.field(de)?;
+        if field.is_binary() {
+            let octets = self.bytes(de)?;
+            let Found { field, place, units } = find(field, self.mti, &octets, path)?;
+            return Some(Text::detached(&field.shape.text(place.within(&octets)?, units)?));
+        }
+        let cut = self.cut(de).filter(|_| self.has(de))?;
+        let characters = field.shape.characters(cut.wire, cut.units)?;
+        let Found { field, place, units } = find(field, self.mti, &characters, path)?;
+        match (place, &characters) {
+            (Place::Within(range), Characters::Ascii(text)) if field.shape.is_plain(&characters) => {
+                text.slice(range.start, range.end)
+            }
+            (place, _) => {
+                let wire = place.within(&characters)?;
+                Some(Text::detached(&field.shape.text(wire, units)?))
+            }
         }
     }
 
-    /// What a MAC is computed over: MTI to the last octet before the content of DE 128 or else DE 64.
-    pub fn mac_data(&self) -> Option<&'a [u8]> {
-        let de = [128, 64].into_iter().find(|de| self.has(*de))?;
-        let end = usize::from(self.slots.get(usize::from(de))?.at);
-        self.body.get(self.head_len()..end)
+    /// The octets of a part of a binary field, by its path below the field: `"9F26"`, `"72.9F18"`; the first of that
+    /// name. Nothing is allocated where the field is octets on the wire.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use iso8583_spec::{Spec, View};
+    ///
+    /// let spec = Spec::builtin("iso87-ascii").unwrap();
+    /// let view = View::decode(spec, b"020000000000000002000089C01009F360200FA").unwrap();
+    /// # assert!(view.is_sound(), "{view:?}");
+    /// assert_eq!(view.part_bytes(55, "9F36").unwrap(), [0x00, 0xFA].as_slice());
+    /// ```
+    pub fn part_bytes(&self, de: u8, path: &str) -> Option<Cow<'a, [u8]>> {
+        let field = self.spec.field(de).filter(|field| field.is_binary())?;
+        let octets = self.bytes(de)?;
+        let Found { field, place, .. } = find(field, self.mti, &octets, path)?;
+        if let (Cow::Borrowed(octets), Place::Within(range)) = (&octets, &place) {
+            let wire = octets.get(range.clone())?;
+            return Some(field.shape.decoded(wire).map_or(Cow::Borrowed(wire), Cow::Owned));
+        }
+        let wire = place.within(&octets)?;
+        Some(Cow::Owned(field.shape.decoded(wire).unwrap_or_else(|| wire.to_vec())))
     }
 
-    /// Everything found wrong, in the order of the octets.
+    /// What a MAC is computed over: MTI to the last octet before the content of the last MAC field (DE 192, 128 or
+    /// 64) that is there.
+    pub fn mac_data(&self) -> Option<&'a [u8]> {
+        let de = [192, 128, 64].into_iter().find(|de| self.has(*de))?;
+        let end = self.offset_of(de)? + self.spec.shape(de)?.prefix_width();
+        self.body.get(usize::from(self.head)..end)
+    }
+
+    /// Everything found wrong, in the order of the octets. What lies inside fields has not been looked into: see
+    /// [`View::inspect`].
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -226,165 +407,159 @@ impl<'a> View<'a> {
         self.faults.is_empty()
     }
 
-    /// Octets of the bitmap as they are on the wire, primary and secondary.
-    pub(crate) fn bitmap(&self) -> &'a [u8] {
+    /// Octets of the bitmaps as they are on the wire, one after the other.
+    pub(crate) fn bitmaps(&self) -> Vec<u8> {
+        let start = usize::from(self.head) + self.spec.mti_encoding().width();
+        let mut octets = self.body.get(start..usize::from(self.fields_at)).unwrap_or_default().to_vec();
+        if self.spec.tertiary() == Some(Tertiary::Field65)
+            && let Some(place @ 1..) = self.places.get(65)
+        {
+            let width = self.spec.bitmap_encoding().width();
+            octets.extend(self.body.iter().skip(usize::from(*place)).take(width));
+        }
+        octets
+    }
+
+    /// Where the MTI begins, and the first field after the bitmaps.
+    pub(crate) fn front(&self) -> (usize, usize) {
+        (usize::from(self.head), usize::from(self.fields_at))
+    }
+
+    /// The fields that the bitmaps announce, whether they were found or not, ascending.
+    pub(crate) fn announced(&self) -> impl Iterator<Item = u8> + use<> {
         let encoding = self.spec.bitmap_encoding();
-        let start = self.head_len() + self.spec.mti_encoding().width();
-        let primary = self.body.get(start..start + encoding.half()).unwrap_or_default();
-        let extended =
-            encoding.read(primary).is_some_and(|half| half >> 63 == 1) && self.spec.has_secondary();
-        let halves = if extended { 2 } else { 1 };
-        self.body.get(start..start + encoding.half() * halves).unwrap_or(primary)
+        let mut words = [0; 3];
+        for (slot, word) in words.iter_mut().zip(self.bitmaps().chunks(encoding.width())) {
+            *slot = encoding.read(word).unwrap_or(0);
+        }
+        let mut bits = Bitmap::new(words);
+        bits.remove(1);
+        if self.spec.tertiary().is_some() {
+            bits.remove(65);
+        }
+        bits.iter()
     }
 
     /// Units of a field that is there.
     pub(crate) fn units(&self, de: u8) -> Option<usize> {
-        self.slots.get(usize::from(de)).filter(|_| self.placed.has(de)).map(|slot| usize::from(slot.units))
-    }
-
-    fn head_len(&self) -> usize {
-        self.spec.tpdu_len() + self.spec.header_len()
+        self.cut(de).map(|cut| cut.units)
     }
 }
 
-type Parsed<'a, T> = IResult<&'a [u8], T, ()>;
+/// A part that was looked for.
+struct Found<'s> {
+    field: &'s Field,
+    place: Place,
+    units: usize,
+}
 
-/// MTI and primary bitmap, and the octets after them.
-fn front<'a>(spec: &Spec, body: &'a [u8]) -> Result<(&'a [u8], Mti, u64), DecodeError> {
-    let step = |rest: &'a [u8], part, width| {
-        let short = DecodeError::Truncated { part, offset: body.len() - rest.len() };
-        take_octets(width, rest).map_err(|_| short)
+/// Where the content of a part lies.
+enum Place {
+    /// Within that of the field.
+    Within(Range<usize>),
+    /// On its own, read from a part that is written otherwise than its parts are.
+    Apart(Vec<u8>),
+}
+
+impl Place {
+    fn within<'c>(&'c self, content: &'c [u8]) -> Option<&'c [u8]> {
+        match self {
+            Place::Within(range) => content.get(range.clone()),
+            Place::Apart(octets) => Some(octets),
+        }
+    }
+}
+
+/// The part at a path below a field, in the field's content.
+fn find<'s>(field: &'s Field, mti: Mti, content: &[u8], path: &str) -> Option<Found<'s>> {
+    let (name, below) = path.split_once('.').map_or((path, None), |(name, below)| (name, Some(below)));
+    let piece = structure::pieces(field, mti, content)?
+        .map_while(Result::ok)
+        .find(|piece: &Piece<'_, '_>| is_named(piece.key, name))?;
+    let (part, units) = (piece.field?, piece.units);
+    let wire = content.get(piece.content.clone())?;
+    if part.shape.fault(wire, units).is_some() {
+        return None;
+    }
+    let Some(below) = below else {
+        return Some(Found { field: part, place: Place::Within(piece.content), units });
     };
-    let (rest, _) = step(body, Part::Tpdu, spec.tpdu_len())?;
-    let (at_mti, _) = step(rest, Part::Header, spec.header_len())?;
-    let (at_bitmap, wire) = step(at_mti, Part::Mti, spec.mti_encoding().width())?;
-    let malformed = |part, rest: &[u8]| DecodeError::Malformed { part, offset: body.len() - rest.len() };
-    let mti = match spec.mti_encoding() {
-        MtiEncoding::Ascii => Mti::from_ascii(wire),
-        MtiEncoding::Bcd => <[u8; 2]>::try_from(wire).ok().and_then(Mti::from_bcd),
-    };
-    let mti = mti.ok_or_else(|| malformed(Part::Mti, at_mti))?;
-    let encoding = spec.bitmap_encoding();
-    let (rest, wire) = step(at_bitmap, Part::Bitmap, encoding.half())?;
-    let primary = encoding.read(wire).ok_or_else(|| malformed(Part::Bitmap, at_bitmap))?;
-    Ok((rest, mti, primary))
-}
-
-fn take_octets(width: usize, rest: &[u8]) -> Parsed<'_, &[u8]> {
-    take(width)(rest)
-}
-
-/// Reads a length prefix: the octets after it and the units it announces.
-fn length<'a>(shape: &Shape, prefix: Prefix, rest: &'a [u8]) -> Result<(&'a [u8], usize), Reason> {
-    let number: Parsed<'a, usize> = map_opt(take(prefix.width()), |wire| prefix.value(wire)).parse(rest);
-    match number {
-        Ok((after, count)) => Ok((after, shape.units(prefix, count))),
-        Err(_) if rest.len() < prefix.width() => Err(Reason::BeyondEnd),
-        Err(_) => Err(Reason::Prefix),
-    }
-}
-
-/// Characters of a field that has been checked.
-fn text_of<'a>(shape: &Shape, raw: &'a [u8], units: usize) -> Option<Text<'a>> {
-    match (shape.data, shape.content) {
-        (Data::Binary | Data::Hex, _) => None,
-        (Data::Ascii, Content::Z) if raw.contains(&b'=') => {
-            let mut text = Text::blank(units);
-            for (slot, octet) in text.as_mut().iter_mut().zip(raw) {
-                *slot = if *octet == b'=' { b'D' } else { *octet };
-            }
-            Some(text)
-        }
-        (Data::Ascii, _) => Some(Text(Held::Borrowed(std::str::from_utf8(raw).ok()?))),
-        (Data::Bcd, Content::Xn) => {
-            let (sign, digits) = raw.split_first()?;
-            let mut text = Text::blank(units);
-            let (first, rest) = text.as_mut().split_first_mut()?;
-            *first = *sign;
-            unpack(digits, shape.align, rest);
-            Some(text)
-        }
-        (Data::Bcd, _) => {
-            let mut text = Text::blank(units);
-            unpack(raw, shape.align, text.as_mut());
-            Some(text)
-        }
-    }
-}
-
-/// Characters held without a heap: longer than any PAN, track 2 or amount.
-const INLINE: usize = 46;
-
-/// The characters of a field: borrowed from the message, or unpacked from its digits.
-///
-/// `Debug` shows the length only; the content may be a PAN.
-#[derive(Clone)]
-pub struct Text<'a>(Held<'a>);
-
-#[derive(Clone)]
-enum Held<'a> {
-    Borrowed(&'a str),
-    Inline([u8; INLINE], u8),
-    Owned(Vec<u8>),
-}
-
-impl Text<'_> {
-    fn blank(length: usize) -> Self {
-        match u8::try_from(length) {
-            Ok(short) if length <= INLINE => Text(Held::Inline([b'0'; INLINE], short)),
-            Ok(_) | Err(_) => Text(Held::Owned(vec![b'0'; length])),
-        }
-    }
-
-    fn as_mut(&mut self) -> &mut [u8] {
-        match &mut self.0 {
-            Held::Borrowed(_) => &mut [],
-            Held::Inline(octets, length) => octets.get_mut(..usize::from(*length)).unwrap_or_default(),
-            Held::Owned(octets) => octets,
-        }
-    }
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        let octets = match &self.0 {
-            Held::Borrowed(text) => return text,
-            Held::Inline(octets, length) => octets.get(..usize::from(*length)).unwrap_or_default(),
-            Held::Owned(octets) => octets,
+    let around = if structure::is_template(field, part, piece.key) { field } else { part };
+    if part.shape.is_plain(wire) {
+        let found = find(around, mti, wire, below)?;
+        let start = piece.content.start;
+        let place = match found.place {
+            Place::Within(inner) => Place::Within(start + inner.start..start + inner.end),
+            Place::Apart(octets) => Place::Apart(octets),
         };
-        debug_assert_eq!(Class::ANS.fault(octets), None);
-        std::str::from_utf8(octets).unwrap_or_default()
+        return Some(Found { place, ..found });
     }
+    let inside = match part.shape.decoded(wire) {
+        Some(octets) => octets,
+        None => part.shape.characters(wire, units)?.to_vec(),
+    };
+    let found = find(around, mti, &inside, below)?;
+    let place = Place::Apart(found.place.within(&inside)?.to_vec());
+    Some(Found { place, ..found })
 }
 
-impl AsRef<str> for Text<'_> {
-    fn as_ref(&self) -> &str {
-        self
+/// Whether a key is written so, without writing it.
+fn is_named(key: Key<'_, '_>, name: &str) -> bool {
+    struct Rest<'n>(&'n str);
+    impl fmt::Write for Rest<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(text).ok_or(fmt::Error)?;
+            Ok(())
+        }
     }
+    let mut rest = Rest(name);
+    fmt::write(&mut rest, format_args!("{key}")).is_ok() && rest.0.is_empty()
 }
 
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self)
-    }
+/// The highest bit of a word.
+const TOP: u64 = 1 << 63;
+
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "an offset within a body of at most 65,535 octets")]
+fn offset(body: &[u8], rest: &[u8]) -> u16 {
+    (body.len() - rest.len()) as u16
 }
 
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Text({} characters)", self.len())
-    }
+/// What stands before the fields.
+struct Front<'a> {
+    mti: Mti,
+    head: u16,
+    primary: u64,
+    /// What follows the primary bitmap.
+    rest: &'a [u8],
 }
 
-impl PartialEq<str> for Text<'_> {
-    fn eq(&self, other: &str) -> bool {
-        **self == *other
-    }
-}
-
-impl PartialEq<&str> for Text<'_> {
-    fn eq(&self, other: &&str) -> bool {
-        **self == **other
+impl<'a> Front<'a> {
+    #[inline]
+    fn read(spec: &Spec, body: &'a [u8]) -> Result<Front<'a>, DecodeError> {
+        let truncated = |part, rest: &[u8]| DecodeError::Truncated { part, offset: body.len() - rest.len() };
+        let malformed = |part, rest: &[u8]| DecodeError::Malformed { part, offset: body.len() - rest.len() };
+        let after_tpdu = body.get(spec.tpdu_len()..).ok_or(truncated(Part::Tpdu, body))?;
+        let at_mti = match spec.header() {
+            None => after_tpdu,
+            Some(header) => {
+                let Some(length) = header.length_of(after_tpdu) else {
+                    return Err(match after_tpdu {
+                        [] => truncated(Part::Header, after_tpdu),
+                        [..] => malformed(Part::Header, after_tpdu),
+                    });
+                };
+                after_tpdu.get(length..).ok_or(truncated(Part::Header, after_tpdu))?
+            }
+        };
+        let encoding = spec.mti_encoding();
+        let (wire, at_bitmap) =
+            at_mti.split_at_checked(encoding.width()).ok_or(truncated(Part::Mti, at_mti))?;
+        let mti = encoding.read(wire).ok_or(malformed(Part::Mti, at_mti))?;
+        let encoding = spec.bitmap_encoding();
+        let (wire, rest) =
+            at_bitmap.split_at_checked(encoding.width()).ok_or(truncated(Part::Bitmap, at_bitmap))?;
+        let primary = encoding.read(wire).ok_or(malformed(Part::Bitmap, at_bitmap))?;
+        Ok(Front { mti, head: offset(body, at_mti), primary, rest })
     }
 }

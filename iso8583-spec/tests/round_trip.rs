@@ -15,6 +15,7 @@ fn content(field: &Field) -> BoxedStrategy<String> {
         Content::N => chars("[0-9]"),
         Content::A => chars("[A-Za-z ]"),
         Content::An => chars("[A-Za-z0-9 ]"),
+        Content::Ans if field.writing().contains("latin-1") => chars("[ -~\u{A0}-ÿ]"),
         Content::Ans => chars("[ -~]"),
         Content::Ns => chars("[0-9/.-]"),
         Content::Z => chars("[0-9D]"),
@@ -57,8 +58,8 @@ fn encode(spec: &Spec, mti: &str, fields: &[(u8, String)]) -> Vec<u8> {
     if spec.tpdu_len() > 0 {
         encoder.tpdu(&[0x60, 0, 3, 0, 0]).unwrap();
     }
-    if spec.header_len() > 0 {
-        encoder.header(&vec![0x61; spec.header_len()]).unwrap();
+    if let (_, length @ 1..) = spec.header_lengths() {
+        encoder.header(&vec![u8::try_from(length).unwrap(); length]).unwrap();
     }
     for (de, content) in fields {
         match spec.field(*de).unwrap().is_binary() {
@@ -89,10 +90,11 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_give_an_answer(dialect in 0..3_usize, octets in vec(any::<u8>(), 0..300)) {
+    fn any_octets_give_an_answer(dialect in 0..Spec::builtin_names().len(), octets in vec(any::<u8>(), 0..300)) {
         let spec = Spec::builtin(Spec::builtin_names()[dialect]).unwrap();
         if let Ok(view) = View::decode(spec, &octets) {
-            let _ = Message::from_view(&view).describe(spec, iso8583_spec::Masking::Masked);
+            let _ = view.describe(iso8583_spec::Masking::Masked);
+            let _ = Message::from_view(&view).shown(spec, iso8583_spec::Masking::Masked);
         }
     }
 

@@ -1,12 +1,14 @@
 //! The command line: results on standard output, talk on standard error; exit 0 done, 1 failed,
 //! 2 usage, 3 a check found faults.
 
+mod json;
 mod key;
 mod listing;
 pub mod message;
 mod reference;
 mod run;
 mod settle;
+mod spec;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Fault, Overrides};

@@ -317,7 +317,8 @@ dialect = "edc"
                 &[
                     "10:1 listener[0].colour: unknown key; known here: address, dialect, framing, half_frame_ms, \
                      idle_ms, max_connections, max_frame, name, tls",
-                    "11:11 listener[0].framing: expected `length-2` or `ascii-4`",
+                    "11:11 listener[0].framing: expected one of length-2, length-2-inclusive, bcd-2, ascii-4, \
+                     ascii-4-inclusive, hex-4, length-4, vap, base24, stx-etx",
                 ],
             ),
             (

@@ -167,8 +167,8 @@ fn dialect_names() -> String {
 
 /// The framing named, else the dialect's own.
 fn framing(section: &Section<'_>, dialect: &str) -> Option<Framing> {
-    let names: Vec<_> = Framing::ALL.iter().map(|framing| format!("`{}`", framing.name())).collect();
-    let named = section.parsed("framing", &names.join(" or "), Framing::by_name);
+    let names: Vec<_> = Framing::NAMED.iter().map(|(name, _)| *name).collect();
+    let named = section.parsed("framing", &format!("one of {}", names.join(", ")), Framing::by_name);
     named.map(|at| at.value).or_else(|| Spec::builtin(dialect).map(Spec::framing))
 }
 
@@ -209,7 +209,7 @@ fn issuer(section: Section<'_>, name: Option<String>, (node, switch): (Node, Swi
         jitter_seed: seed(node, &name),
         name,
         address: address.map(|at| at.value).unwrap_or_default(),
-        framing: framing.unwrap_or(Framing::Ascii4),
+        framing: framing.unwrap_or(Framing::ASCII_4),
         max_frame: section.number("max_frame", 64..=FRAME_MAX, 8192),
         max_in_flight: section.number("max_in_flight", 1..=100_000, 1000),
         sign_on: section.flag("sign_on", true),

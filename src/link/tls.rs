@@ -271,7 +271,7 @@ mod tests {
         let options = ListenerOptions {
             name: "tls".into(),
             dialect: "edc",
-            framing: Framing::Length2,
+            framing: Framing::LENGTH_2,
             max_frame: 4096,
             half_frame: Duration::from_secs(10),
             idle: Duration::from_secs(120),
@@ -381,7 +381,7 @@ mod tests {
             let options = LinkOptions {
                 name: "BANK".into(),
                 address,
-                framing: Framing::Length2,
+                framing: Framing::LENGTH_2,
                 max_frame: 4096,
                 max_in_flight: 10,
                 sign_on: false,

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use iso8583_spec::{Framing, Spec, View};
+use iso8583_spec::{Frame, Framing, Spec, View};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -239,28 +239,24 @@ async fn follow(lane: Lane, mut stream: TcpStream, spec: &Spec, stop: Instant, t
         if stream.write_all(frame).await.is_err() {
             return;
         }
-        let Ok(body) = answer(&mut stream, framing, &mut input).await else { return };
+        let Ok(found) = answer(&mut stream, framing, &mut input).await else { return };
         let elapsed = sent.elapsed();
-        let read = tally.borrow_mut().answered(spec, request, input.get(body.clone()), elapsed);
+        let read = tally.borrow_mut().answered(spec, request, input.get(found.body), elapsed);
         if read.is_none() {
             return;
         }
-        input.drain(..body.end.min(input.len()));
+        input.drain(..found.consumed.min(input.len()));
     }
 }
 
-/// Reads until a whole frame with a body stands at the front of the input: where its body lies.
-async fn answer(
-    stream: &mut TcpStream,
-    framing: Framing,
-    input: &mut Vec<u8>,
-) -> io::Result<std::ops::Range<usize>> {
+/// Reads until a whole frame with a body stands at the front of the input.
+async fn answer(stream: &mut TcpStream, framing: Framing, input: &mut Vec<u8>) -> io::Result<Frame> {
     loop {
         match framing.decode(input, MAX_BODY).map_err(io::Error::other)? {
             Some(frame) if frame.body.is_empty() => {
                 input.drain(..frame.consumed.min(input.len()));
             }
-            Some(frame) => return Ok(frame.body),
+            Some(frame) => return Ok(frame),
             None => {
                 if stream.read_buf(input).await? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());

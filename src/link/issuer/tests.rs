@@ -67,7 +67,7 @@ fn options() -> LinkOptions {
     LinkOptions {
         name: "BANK".into(),
         address: "127.0.0.1:1".into(),
-        framing: Framing::Ascii4,
+        framing: Framing::ASCII_4,
         max_frame: 8192,
         max_in_flight: 1000,
         sign_on: true,
@@ -151,7 +151,7 @@ impl Line {
 
     /// The next frame that the issuer gets.
     async fn next(&mut self) -> String {
-        let codec = FrameCodec::new(Framing::Ascii4, 8192);
+        let codec = FrameCodec::new(Framing::ASCII_4, 8192);
         loop {
             if let Some(body) = codec.next(&mut self.inbox).unwrap() {
                 return String::from_utf8(body.to_vec()).unwrap();
