@@ -165,7 +165,7 @@ impl Writer {
         }
         record.set(71, &format!("{number:08}"))?;
         let amount = record.number(4).unwrap_or(0);
-        stream::push(&mut self.stream, &record.encode(self.format.encoding))?;
+        stream::push(&mut self.stream, &record.encode(self.format.encoding)?)?;
         self.sum_minor = self.sum_minor.checked_add(amount).ok_or(Reason::Range)?;
         self.messages = number;
         Ok(())
@@ -177,7 +177,7 @@ fn header(id: FileId, mark: TestMark) -> Result<Record, Reason> {
         TestMark::Test => "T",
         TestMark::Production => "P",
     };
-    let mut record = Record::new("1644");
+    let mut record = Record::new("1644")?;
     record.set(24, "697")?;
     record.set_private(&[(105, id.to_string()), (122, mark.to_owned())])?;
     Ok(record)
@@ -188,7 +188,7 @@ fn trailer(id: FileId, sum_minor: u64, messages: usize) -> Result<Record, Reason
     if sum.len() > 16 || count.len() > 8 {
         return Err(Reason::Range);
     }
-    let mut record = Record::new("1644");
+    let mut record = Record::new("1644")?;
     record.set(24, "695")?;
     record.set_private(&[(105, id.to_string()), (301, sum), (306, count)])?;
     Ok(record)
@@ -200,7 +200,7 @@ fn first_presentment(p: &Presentment) -> Result<Record, Reason> {
         Side::Credit => "20",
         Side::None => return Err(Reason::Content(3)),
     };
-    let mut record = Record::new("1240");
+    let mut record = Record::new("1240")?;
     record.set(2, p.pan.digits())?;
     record.set(3, &format!("{class}{}", p.account_types))?;
     record.set(4, &p.amount.digits())?;

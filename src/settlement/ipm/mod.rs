@@ -100,6 +100,9 @@ pub enum Reason {
     /// PDS 0306 is not the number of messages.
     #[error("PDS 0306 is not the number of messages, which is {0}")]
     Count(usize),
+    /// The codec does not ship the dialect of the records.
+    #[error("the codec has no dialect for these records")]
+    Dialect,
     /// A sum or a count that its field cannot hold.
     #[error("a control total does not fit its field")]
     Range,

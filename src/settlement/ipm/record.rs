@@ -1,100 +1,52 @@
-//! One record of a clearing file: MTI, a binary bitmap of sixteen octets, fields. Knows nothing of
-//! files, and nothing of what the fields mean together.
+//! One record of a clearing file: a message of the codec's dialect `ipm` or `ipm-ascii`, and what this
+//! format asks of it beyond. Knows nothing of files, and nothing of what the fields mean together.
 //!
 //! ```text
-//! MTI 4 · bitmap 16 (bit 1 set) · fields 2 … 127 in order
-//! variable fields: length in 2 or 3 digits of the file's encoding, then the content
+//! MTI 4 · bitmap 16 (bit 1 set: every record has DE 71) · fields 2 … 127 in order
 //! DE 48, 62, 123, 124, 125: private data sub-elements { tag 4 · length 3 · value }*, each whole in one field
 //! ```
-//!
-//! Times of day and texts are in the file's encoding, DE 55 and the bitmap are octets. The fields are
-//! those that the public reader of such files knows; there is no DE 7, 11, 13, 15 or 39 among them.
 
 use super::Reason;
 use super::charset::Encoding;
+use iso8583_spec::{
+    self as codec, Composite, DecodeError, EncodeError, Fault, Message, Mti, Part, Value, View,
+};
 use std::collections::BTreeMap;
 
 /// The fields that hold private data sub-elements, in the order in which they are filled.
 const PDS_FIELDS: [u8; 5] = [48, 62, 123, 124, 125];
 /// The longest content of such a field.
 const PDS_MAX: usize = 999;
+/// Tag and length of a sub-element.
+const PDS_HEAD: usize = 7;
+/// Local date and time of the transaction.
+const TIME: u8 = 12;
 
-/// How long a field is and what may stand in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// So many characters.
-    Text(usize),
-    /// So many digits.
-    Digits(usize),
-    /// Two digits of length, at most so many characters.
-    Ll(usize),
-    /// Three digits of length, at most so many characters.
-    Lll(usize),
-    /// Three digits of length, then octets.
-    Octets,
-}
-
-const fn form(de: u8) -> Option<Form> {
-    Some(match de {
-        2 => Form::Ll(19),
-        3 | 73 => Form::Text(6),
-        4..=6 | 12 => Form::Digits(12),
-        9 | 10 | 71 => Form::Digits(8),
-        14 => Form::Text(4),
-        22 => Form::Text(12),
-        23 | 24 | 40 | 49..=51 => Form::Text(3),
-        25 => Form::Text(4),
-        26 => Form::Digits(4),
-        30 => Form::Text(24),
-        31 => Form::Ll(23),
-        32 | 33 | 93 | 94 => Form::Ll(11),
-        37 => Form::Text(12),
-        38 => Form::Text(6),
-        41 => Form::Text(8),
-        42 => Form::Text(15),
-        43 => Form::Ll(99),
-        48 | 62 | 123..=125 => Form::Lll(PDS_MAX),
-        54 | 72 | 105 | 111 | 127 => Form::Lll(999),
-        55 => Form::Octets,
-        63 => Form::Lll(16),
-        95 => Form::Ll(10),
-        100 => Form::Ll(11),
-        _ => return None,
-    })
-}
-
-/// A record: the contents of its fields as ISO 8859-1, DE 55 as octets.
-#[derive(Clone, PartialEq, Eq)]
+/// A record. Its `Debug` shows which fields there are; a card number is among their contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    mti: String,
-    fields: BTreeMap<u8, Vec<u8>>,
-}
-
-impl std::fmt::Debug for Record {
-    /// Which fields there are; a card number is among their contents.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Record").field("mti", &self.mti).field("fields", &self.fields.keys()).finish()
-    }
+    message: Message,
 }
 
 impl Record {
     /// A record without fields.
-    #[must_use]
-    pub(super) fn new(mti: &str) -> Self {
-        Self { mti: mti.to_owned(), fields: BTreeMap::new() }
+    ///
+    /// # Errors
+    /// [`Reason::Mti`] when it is not four digits.
+    pub(super) fn new(mti: &str) -> Result<Self, Reason> {
+        Ok(Self { message: Message::new(Mti::new(mti).ok_or(Reason::Mti)?) })
     }
 
     /// The message type.
     #[must_use]
     pub fn mti(&self) -> &str {
-        &self.mti
+        self.message.mti.as_str()
     }
 
-    /// A field's content as text.
+    /// A field's content as text, that of its parts joined; none for octets.
     #[must_use]
     pub fn text(&self, de: u8) -> Option<String> {
-        let content = self.fields.get(&de)?;
-        Some(content.iter().map(|c| char::from(*c)).collect())
+        self.message.joined(de)
     }
 
     /// A field's content as a number.
@@ -108,36 +60,48 @@ impl Record {
     /// # Errors
     /// [`Reason`] when the field is unknown or the content is not of its form.
     pub(super) fn set(&mut self, de: u8, text: &str) -> Result<(), Reason> {
-        let content: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-        let content = content.ok_or(Reason::Content(de))?;
-        check(de, &content)?;
-        self.fields.insert(de, content);
+        let (min, max) = Encoding::default().spec()?.field(de).ok_or(Reason::Field(de))?.lengths();
+        // A fixed field that is given short is a mistake here; the codec would fill it up.
+        let is_whole = (min..=max).contains(&text.chars().count());
+        if !is_whole || (de == TIME && !is_time(text)) {
+            return Err(Reason::Content(de));
+        }
+        self.put(de, text.into())
+    }
+
+    /// Sets a field to what its dialect can write.
+    fn put(&mut self, de: u8, value: Value) -> Result<(), Reason> {
+        let mut alone = Message::new(self.message.mti);
+        alone.set(de, value.clone());
+        alone.encode(Encoding::default().spec()?).map_err(|error| unwritable(&error))?;
+        self.message.set(de, value);
         Ok(())
     }
 
     /// Sets private data sub-elements, ascending by tag, as many fields as it takes.
     ///
     /// # Errors
-    /// [`Reason::PrivateData`] when they do not fit.
+    /// [`Reason::PrivateData`] when they do not fit, [`Reason::Content`] when a value is not of its form.
     pub(super) fn set_private(&mut self, elements: &[(u16, String)]) -> Result<(), Reason> {
         let mut sorted: Vec<&(u16, String)> = elements.iter().collect();
         sorted.sort();
         let mut places = PDS_FIELDS.into_iter();
         let mut place = places.next().ok_or(Reason::PrivateData(48))?;
-        let mut content = String::new();
+        let (mut content, mut length) = (Composite::new(), 0);
         for (tag, value) in sorted {
-            let element = format!("{tag:04}{:03}{value}", value.len());
-            if *tag > 9999 || value.len() > PDS_MAX - 7 {
+            let own = PDS_HEAD + value.chars().count();
+            if *tag > 9999 || own > PDS_MAX {
                 return Err(Reason::PrivateData(place));
             }
-            if content.len() + element.len() > PDS_MAX {
-                self.set(place, &content)?;
-                content.clear();
+            if length + own > PDS_MAX {
+                self.put(place, std::mem::take(&mut content).into())?;
+                length = 0;
                 place = places.next().ok_or(Reason::PrivateData(place))?;
             }
-            content.push_str(&element);
+            content.push(&format!("{tag:04}"), value.as_str());
+            length += own;
         }
-        self.set(place, &content)
+        self.put(place, content.into())
     }
 
     /// Private data sub-elements by tag.
@@ -147,42 +111,27 @@ impl Record {
     pub fn private(&self) -> Result<BTreeMap<u16, String>, Reason> {
         let mut found = BTreeMap::new();
         for de in PDS_FIELDS {
-            let text = self.text(de).unwrap_or_default();
-            let content: Vec<char> = text.chars().collect();
-            let mut rest = content.as_slice();
-            while !rest.is_empty() {
-                let (tag, value, after) = element(rest).ok_or(Reason::PrivateData(de))?;
-                found.insert(tag, value);
-                rest = after;
+            let wrong = Reason::PrivateData(de);
+            let elements = match self.message.get(de) {
+                None => continue,
+                Some(Value::Composite(elements)) => elements,
+                Some(Value::Text(_) | Value::Bytes(_)) => return Err(wrong),
+            };
+            for (tag, value) in elements.parts() {
+                let digits = tag.bytes().all(|octet| octet.is_ascii_digit());
+                let tag = tag.parse().ok().filter(|_| digits).ok_or(wrong)?;
+                found.insert(tag, value.joined().ok_or(wrong)?);
             }
         }
         Ok(found)
     }
 
     /// The record's octets.
-    #[must_use]
-    pub(super) fn encode(&self, encoding: Encoding) -> Vec<u8> {
-        let mut out = Vec::new();
-        encoding.encode(self.mti.as_bytes(), &mut out);
-        let mut bitmap = 1_u128 << 127;
-        for de in self.fields.keys() {
-            bitmap |= 1 << (128 - u32::from(*de));
-        }
-        out.extend_from_slice(&bitmap.to_be_bytes());
-        for (de, content) in &self.fields {
-            let length = match form(*de) {
-                Some(Form::Ll(_)) => format!("{:02}", content.len()),
-                Some(Form::Lll(_) | Form::Octets) => format!("{:03}", content.len()),
-                Some(Form::Text(_) | Form::Digits(_)) | None => String::new(),
-            };
-            encoding.encode(length.as_bytes(), &mut out);
-            if form(*de) == Some(Form::Octets) {
-                out.extend_from_slice(content);
-            } else {
-                encoding.encode(content, &mut out);
-            }
-        }
-        out
+    ///
+    /// # Errors
+    /// [`Reason`] when a field cannot be written in this encoding.
+    pub(super) fn encode(&self, encoding: Encoding) -> Result<Vec<u8>, Reason> {
+        self.message.encode(encoding.spec()?).map_err(|error| unwritable(&error))
     }
 
     /// Reads a record's octets.
@@ -190,100 +139,80 @@ impl Record {
     /// # Errors
     /// The offset in the record of the first violation, and what it is.
     pub(super) fn decode(bytes: &[u8], encoding: Encoding) -> Result<Self, (usize, Reason)> {
-        let mut cursor = Cursor { bytes, at: 0, encoding };
-        let mti = cursor.take(4).ok_or((0, Reason::Mti))?;
-        if !mti.iter().all(u8::is_ascii_digit) {
-            return Err((0, Reason::Mti));
-        }
-        let mti = mti.into_iter().map(char::from).collect();
-        let bitmap: [u8; 16] =
-            cursor.octets(16).and_then(|b| b.try_into().ok()).ok_or((4, Reason::Bitmap))?;
-        let bitmap = u128::from_be_bytes(bitmap);
-        if bitmap >> 127 != 1 || bitmap & 1 != 0 {
+        let spec = encoding.spec().map_err(|reason| (0, reason))?;
+        let view = View::decode(spec, bytes).map_err(|error| unreadable(&error))?;
+        if !has_both_bitmaps(bytes) {
             return Err((4, Reason::Bitmap));
         }
-        let mut fields = BTreeMap::new();
-        for de in (2..=127_u8).filter(|de| bitmap >> (128 - u32::from(*de)) & 1 == 1) {
-            let start = cursor.at;
-            let content = cursor.field(de).map_err(|reason| (start, reason))?;
-            fields.insert(de, content);
+        let fault = view.faults().first().map(violation);
+        let time = view.text(TIME).filter(|time| !is_time(time)).and_then(|_| view.offset_of(TIME));
+        let time = time.map(|offset| (offset, Reason::Content(TIME)));
+        if let Some(first) = [fault, time].into_iter().flatten().min_by_key(|(offset, _)| *offset) {
+            return Err(first);
         }
-        if cursor.at != bytes.len() {
-            return Err((cursor.at, Reason::Trailing));
+        let record = Self { message: Message::from_view(&view) };
+        match record.private() {
+            Err(reason) => Err((private_fault(&view, reason), reason)),
+            Ok(_) => Ok(record),
         }
-        let record = Self { mti, fields };
-        record.private().map_err(|reason| (0, reason))?;
-        Ok(record)
     }
 }
 
-/// Whether content is of its field's form.
-fn check(de: u8, content: &[u8]) -> Result<(), Reason> {
-    let sound = match form(de).ok_or(Reason::Field(de))? {
-        Form::Text(length) => content.len() == length,
-        Form::Digits(length) => content.len() == length && content.iter().all(u8::is_ascii_digit),
-        Form::Ll(max) | Form::Lll(max) => !content.is_empty() && content.len() <= max,
-        Form::Octets => content.len() <= 999,
-    };
-    if sound && (de != 12 || is_time(content)) { Ok(()) } else { Err(Reason::Content(de)) }
+/// Bit 1, as every record has DE 71, and not bit 128, as none has a MAC.
+fn has_both_bitmaps(bytes: &[u8]) -> bool {
+    match bytes.get(4..20) {
+        Some([first, .., last]) => first & 0x80 != 0 && last & 1 == 0,
+        Some(_) | None => false,
+    }
 }
 
 /// `YYMMDDhhmmss` of a day that exists.
-fn is_time(content: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(content);
-    jiff::civil::DateTime::strptime("%y%m%d%H%M%S", text.as_ref()).is_ok()
+fn is_time(text: &str) -> bool {
+    jiff::civil::DateTime::strptime("%y%m%d%H%M%S", text).is_ok()
 }
 
-/// One sub-element and what follows it.
-fn element(rest: &[char]) -> Option<(u16, String, &[char])> {
-    let digits = |part: &[char]| {
-        let text: String = part.iter().collect();
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten()
+/// Where private data that does not hold together breaks off, or else where its field begins.
+fn private_fault(view: &View<'_>, reason: Reason) -> usize {
+    let Reason::PrivateData(de) = reason else { return 0 };
+    let broken = view.inspect().into_iter().find(|fault| fault.field == de && fault.part.is_empty());
+    broken.map(|fault| fault.offset).or(view.offset_of(de)).unwrap_or(0)
+}
+
+fn unreadable(error: &DecodeError) -> (usize, Reason) {
+    match error {
+        DecodeError::Truncated { part, offset } | DecodeError::Malformed { part, offset } => match part {
+            Part::Bitmap => (*offset, Reason::Bitmap),
+            Part::Tpdu | Part::Header | Part::Mti => (*offset, Reason::Mti),
+        },
+        DecodeError::TooLong { .. } => (0, Reason::RecordLength),
+        DecodeError::Unsound(fault) => violation(fault),
+    }
+}
+
+fn violation(fault: &Fault) -> (usize, Reason) {
+    use codec::Reason as Found;
+    let reason = match fault.reason {
+        Found::Undefined => Reason::Field(fault.field),
+        Found::Prefix | Found::BeyondEnd => Reason::Length(fault.field),
+        Found::SecondaryBitmap | Found::Bitmap => Reason::Bitmap,
+        Found::Trailing => Reason::Trailing,
+        Found::NotDigit
+        | Found::Character
+        | Found::NotHex
+        | Found::TooLong
+        | Found::TooShort
+        | Found::Overlong => Reason::Content(fault.field),
     };
-    let (head, rest) = rest.split_at_checked(7)?;
-    let (tag, length) = head.split_at_checked(4)?;
-    let (value, rest) = rest.split_at_checked(usize::from(digits(length)?))?;
-    Some((digits(tag)?, value.iter().collect(), rest))
+    (fault.offset, reason)
 }
 
-/// Reads a record from front to back.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    encoding: Encoding,
-}
-
-impl<'a> Cursor<'a> {
-    fn octets(&mut self, length: usize) -> Option<&'a [u8]> {
-        let found = self.bytes.get(self.at..self.at.checked_add(length)?)?;
-        self.at += length;
-        Some(found)
-    }
-
-    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
-        self.octets(length).map(|bytes| self.encoding.decode(bytes))
-    }
-
-    fn field(&mut self, de: u8) -> Result<Vec<u8>, Reason> {
-        let form = form(de).ok_or(Reason::Field(de))?;
-        let length = match form {
-            Form::Text(length) | Form::Digits(length) => length,
-            Form::Ll(_) => self.length(2).ok_or(Reason::Length(de))?,
-            Form::Lll(_) | Form::Octets => self.length(3).ok_or(Reason::Length(de))?,
-        };
-        let content = match form {
-            Form::Octets => self.octets(length).map(<[u8]>::to_vec),
-            Form::Text(_) | Form::Digits(_) | Form::Ll(_) | Form::Lll(_) => self.take(length),
-        };
-        let content = content.ok_or(Reason::Length(de))?;
-        check(de, &content)?;
-        Ok(content)
-    }
-
-    fn length(&mut self, digits: usize) -> Option<usize> {
-        let text = self.take(digits)?;
-        let sound = text.iter().all(u8::is_ascii_digit);
-        sound.then(|| text.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0')))
+fn unwritable(error: &EncodeError) -> Reason {
+    match error {
+        EncodeError::Undefined { field } | EncodeError::Order { field } | EncodeError::Mac { field } => {
+            Reason::Field(*field)
+        }
+        EncodeError::Value { field, .. } => Reason::Content(*field),
+        EncodeError::Head { .. } => Reason::Mti,
     }
 }
 
@@ -292,13 +221,14 @@ mod tests {
     use super::*;
 
     fn sample() -> Record {
-        let mut record = Record::new("1240");
+        let mut record = Record::new("1240").unwrap();
         let fields = [
             (2, "6225880012345675"),
             (3, "000000"),
             (4, "000000010000"),
             (12, "260228235959"),
             (37, "000000000001"),
+            (71, "00000002"),
         ];
         for (de, text) in fields {
             record.set(de, text).unwrap();
@@ -309,16 +239,17 @@ mod tests {
 
     #[test]
     fn a_record_is_laid_out_as_drawn() {
-        let bytes = sample().encode(Encoding::Latin1);
+        let bytes = sample().encode(Encoding::Latin1).unwrap();
         let want = [
             b"1240".as_slice(),
-            &[0xF0, 0x10, 0, 0, 0x08, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0xF0, 0x10, 0, 0, 0x08, 0x01, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
             b"166225880012345675",
             b"000000",
             b"000000010000",
             b"260228235959",
             b"000000000001",
             b"0210023003POI01480041562",
+            b"00000002",
         ]
         .concat();
         assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&want));
@@ -327,8 +258,13 @@ mod tests {
     #[test]
     fn records_read_back_in_both_encodings_and_cut_anywhere_they_do_not() {
         for encoding in Encoding::ALL {
-            let bytes = sample().encode(encoding);
-            assert_eq!(Record::decode(&bytes, encoding), Ok(sample()), "{encoding:?}");
+            let bytes = sample().encode(encoding).unwrap();
+            let read = Record::decode(&bytes, encoding).unwrap();
+            assert_eq!(read.encode(encoding), Ok(bytes.clone()), "{encoding:?}");
+            assert_eq!(read.private(), sample().private());
+            for de in [2, 3, 4, 12, 37, 71] {
+                assert_eq!(read.text(de), sample().text(de), "{encoding:?} DE {de}");
+            }
             for length in 0..bytes.len() {
                 assert!(
                     Record::decode(bytes.get(..length).unwrap(), encoding).is_err(),
@@ -340,19 +276,21 @@ mod tests {
 
     #[test]
     fn violations_name_field_and_offset() {
-        let good = sample().encode(Encoding::Latin1);
+        let good = sample().encode(Encoding::Latin1).unwrap();
         type Row = (&'static str, fn(&mut Vec<u8>), usize, Reason);
-        let rows: [Row; 10] = [
+        let rows: [Row; 12] = [
             ("a letter in the MTI", |b| b[1] = b'x', 0, Reason::Mti),
             ("bit 1 not set", |b| b[4] = 0x70, 4, Reason::Bitmap),
             ("bit 128 set", |b| b[19] |= 1, 4, Reason::Bitmap),
             ("a field without a form", |b| b[4] |= 2, 56, Reason::Field(7)),
             ("a letter in a length", |b| b[20] = b'x', 20, Reason::Length(2)),
-            ("a length beyond the end", |b| b[80] = b'9', 80, Reason::Length(48)),
-            ("a letter in DE 4", |b| b[50] = b'x', 44, Reason::Content(4)),
+            ("a length beyond the end", |b| b[80] = b'9', 83, Reason::Length(48)),
+            ("a letter in DE 4", |b| b[50] = b'x', 50, Reason::Content(4)),
             ("a day that does not exist", |b| b[60..62].copy_from_slice(b"30"), 56, Reason::Content(12)),
-            ("a letter in a sub-element's length", |b| b[88] = b'x', 0, Reason::PrivateData(48)),
-            ("one octet too many", |b| b.push(b' '), 104, Reason::Trailing),
+            ("a letter in a sub-element's length", |b| b[88] = b'x', 83, Reason::PrivateData(48)),
+            ("a letter in a sub-element's tag", |b| b[84] = b'x', 80, Reason::PrivateData(48)),
+            ("a control character in DE 37", |b| b[70] = 0x85, 70, Reason::Content(37)),
+            ("one octet too many", |b| b.push(b' '), 112, Reason::Trailing),
         ];
         for (name, alter, offset, reason) in rows {
             let mut bytes = good.clone();
@@ -364,14 +302,15 @@ mod tests {
     #[test]
     fn sub_elements_never_span_two_fields() {
         let elements: Vec<(u16, String)> = (1..=39).map(|tag| (tag, "x".repeat(90))).collect();
-        let mut record = Record::new("1240");
+        let mut record = Record::new("1240").unwrap();
         record.set_private(&elements).unwrap();
-        let lengths: Vec<usize> =
-            PDS_FIELDS.iter().filter_map(|de| record.text(*de)).map(|text| text.len()).collect();
+        let bytes = record.encode(Encoding::Latin1).unwrap();
+        let view = View::decode(Encoding::Latin1.spec().unwrap(), &bytes).unwrap();
+        let lengths: Vec<usize> = PDS_FIELDS.iter().filter_map(|de| view.raw(*de)).map(<[u8]>::len).collect();
         assert_eq!(lengths, [970, 970, 970, 873]);
         assert_eq!(record.private().unwrap().into_iter().collect::<Vec<_>>(), elements);
         let many: Vec<(u16, String)> = (1..=60).map(|tag| (tag, "x".repeat(90))).collect();
-        assert_eq!(Record::new("1240").set_private(&many), Err(Reason::PrivateData(125)));
+        assert_eq!(Record::new("1240").unwrap().set_private(&many), Err(Reason::PrivateData(125)));
     }
 
     #[test]
@@ -385,7 +324,7 @@ mod tests {
             (12, "000000000000", Reason::Content(12)),
         ];
         for (de, text, reason) in rows {
-            assert_eq!(Record::new("1240").set(de, text), Err(reason), "DE {de}");
+            assert_eq!(Record::new("1240").unwrap().set(de, text), Err(reason), "DE {de}");
         }
     }
 }

@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(verified.records[3].private().unwrap()[&25], "R261122");
             let mut stream = Vec::new();
             for record in &verified.records {
-                stream::push(&mut stream, &record.encode(format.encoding)).unwrap();
+                stream::push(&mut stream, &record.encode(format.encoding).unwrap()).unwrap();
             }
             stream::end(&mut stream);
             assert_eq!(format.blocking.block(stream), bytes, "{format:?}");
