@@ -7,6 +7,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 use crate::{
     DecodeError, Fault, Field, Mti, Part, Reason, Spec, Text,
     bitmap::{Bitmap, LAST_FIELD, Tertiary},
+    element::DEPTH,
     shape::Cut,
     structure::{self, Key, Piece},
     text::Characters,
@@ -470,8 +471,11 @@ impl Place {
     }
 }
 
-/// The part at a path below a field, in the field's content.
+/// The part at a path below a field, in the field's content; nothing that lies deeper than a message looks.
 fn find<'s>(field: &'s Field, mti: Mti, content: &[u8], path: &str) -> Option<Found<'s>> {
+    if path.matches('.').count() >= DEPTH {
+        return None;
+    }
     let (name, below) = path.split_once('.').map_or((path, None), |(name, below)| (name, Some(below)));
     let piece = structure::pieces(field, mti, content)?
         .map_while(Result::ok)
