@@ -51,12 +51,14 @@ impl Draft {
             *word |= 1 << 63;
         }
         let word = |index: usize| self.map.written(&words[index].to_be_bytes(), self.is_lower);
-        let mti = match self.mti_data {
+        let mti: Vec<u8> = match self.mti_data {
             Data::Bcd => {
-                self.mti.as_bytes().chunks(2).map(|pair| (pair[0] & 15) << 4 | pair[1] & 15).collect()
+                self.mti.as_bytes().chunks(2).map(|pair| (pair[0] & 15) << 4 | (pair[1] & 15)).collect()
             }
-            Data::Ascii => self.mti.clone().into_bytes(),
-            _ => self.mti.bytes().map(|digit| digit | 0xF0).collect::<Vec<_>>(),
+            Data::Ebcdic(_) => self.mti.bytes().map(|digit| digit | 0xF0).collect(),
+            Data::Ascii | Data::Binary | Data::Hex | Data::HexLower | Data::EbcdicHex => {
+                self.mti.clone().into_bytes()
+            }
         };
         let front: Vec<u8> = (0..=count.min(1)).flat_map(word).collect();
         let third = if count == 2 { word(2) } else { Vec::new() };

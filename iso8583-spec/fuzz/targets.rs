@@ -2,16 +2,19 @@
 //! through the same functions.
 
 use iso8583_spec::{
-    Deframer, FrameError, Framing, FramingParts, LengthForm, Message, Spec, Value,
+    Deframer, FrameError, Framing, FramingParts, Guess, LengthForm, Message, Spec, Value, detect, jpos,
     tlv::{self, TlvError},
 };
 
 mod check;
 mod fields;
 mod generator;
+mod inside;
 mod model;
+mod packager;
 mod properties;
 mod source;
+mod tags;
 
 use source::Source;
 
@@ -136,6 +139,15 @@ pub(crate) fn decode(data: &[u8]) {
     let names = Spec::builtin_names();
     let name = names[usize::from(*dialect) % names.len()];
     check::body(Spec::builtin(name).expect("its own name"), body);
+    // Every dialect is tried, in every frame: seldom.
+    if body.len() % 64 == 5 {
+        let guesses = detect(body);
+        assert!(guesses.iter().all(|guess| !guess.to_string().is_empty()));
+        let fits = |guess: &Guess| guess.fits() && guess.framing.is_none();
+        for guess in guesses.iter().filter(|guess| fits(guess)) {
+            assert!(Message::decode(guess.spec, body).is_ok());
+        }
+    }
 }
 
 /// Chip data: as a walk over elements, and as a field of a message.
@@ -158,7 +170,7 @@ pub(crate) fn tlv(data: &[u8]) {
     let Ok(length) = u16::try_from(data.len()) else { return };
     if let 1..=999 = length {
         // DE 55 of a terminal: 3 packed digits of length, then BER-TLV.
-        let digits = [(length / 100) as u8, (length / 10 % 10 << 4 | length % 10) as u8];
+        let digits = [(length / 100) as u8, ((length / 10 % 10) << 4 | (length % 10)) as u8];
         let head = [0x60, 0, 3, 0, 0, 0x02, 0, 0, 0, 0, 0, 0, 0, 0x02, 0];
         let body = [&head[..], &digits, data].concat();
         let spec = Spec::builtin("edc").expect("a dialect of the crate");
@@ -275,6 +287,29 @@ fn with_number(source: &mut Source<'_>, line: &str) -> String {
     let start = digits[source.below(digits.len())];
     let end = start + line[start..].bytes().take_while(u8::is_ascii_digit).count();
     format!("{}{number}{}", &line[..start], &line[end..])
+}
+
+/// A packager file: any text, or one that the octets choose. What it is made into compiles.
+pub(crate) fn import(data: &[u8]) {
+    let mut source = Source::new(data);
+    let text = match source.one_in(4) {
+        true => String::from_utf8_lossy(source.rest()).into_owned(),
+        false => packager::file(&mut source),
+    };
+    match jpos::import(&text, "imported") {
+        Ok(import) => {
+            for note in &import.notes {
+                assert!(text.split('\n').nth(note.line - 1).is_some() && !note.to_string().is_empty());
+            }
+            let spec = Spec::parse(&import.toml);
+            let spec = spec.unwrap_or_else(|faults| panic!("{faults:?}\n{text}\n{}", import.toml));
+            check::body(&spec, source.rest());
+        }
+        Err(fault) => {
+            let line = text.split('\n').nth(fault.line - 1).expect("a line of the file");
+            assert!((1..=line.chars().count() + 2).contains(&fault.column), "{fault}\n{text}");
+        }
+    }
 }
 
 /// A dialect and a message that the octets choose, and what is done to it.

@@ -6,7 +6,6 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
-#![allow(clippy::wildcard_enum_match_arm, reason = "a new kind fails where it is not told apart")]
 
 #[path = "../fuzz/check.rs"]
 mod check;
@@ -14,13 +13,17 @@ mod check;
 mod fields;
 #[path = "../fuzz/generator.rs"]
 mod generator;
+#[path = "../fuzz/inside.rs"]
+mod inside;
 #[path = "../fuzz/model.rs"]
 mod model;
 #[path = "../fuzz/properties.rs"]
 mod properties;
+#[allow(dead_code, reason = "the fuzz targets draw in more ways")]
 #[path = "../fuzz/source.rs"]
-#[allow(dead_code, reason = "the fuzz targets use all of it")]
 mod source;
+#[path = "../fuzz/tags.rs"]
+mod tags;
 
 use proptest::{collection::vec, prelude::*};
 
@@ -30,7 +33,7 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 5000, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_written_is_read_back(octets in choices()) {
