@@ -28,12 +28,14 @@ pub(crate) fn body(spec: &Spec, octets: &[u8]) {
         dumps(&view);
     }
     let message = Message::from_view(&view);
+    rules_and_masks(spec, &message);
     views_agree(&view, &message, &inside);
     match Message::decode(spec, octets) {
         Ok(sound) => {
             assert!(view.is_sound() && sound == message);
             byte_exact(spec, octets, &sound);
             set_anew(spec, octets, &sound);
+            one_part_set_anew(spec, &sound);
             encoded_field_by_field(&view, &sound);
             // Of a part with a fault the message has the octets as they are, not what they say.
             if inside.is_empty() {
@@ -75,6 +77,16 @@ fn dumps(view: &View<'_>) {
     }
     let either = [Masking::Masked, Masking::Clear][view.body().len() % 2];
     assert!(view.describe(either).lines().count() > masked.len());
+}
+
+/// Judging and masking a message ends, and leaves the rest as it is.
+fn rules_and_masks(spec: &Spec, message: &Message) {
+    assert!(spec.check(message).is_sorted_by_key(|violation| violation.field));
+    assert!(spec.rule_of(message).is_none_or(|name| name.len() < 65_536));
+    let clear = message.shown(spec, Masking::Clear);
+    assert!(clear.iter().map(|(de, value)| (*de, value)).eq(message.fields()));
+    let masked = message.shown(spec, Masking::Masked);
+    assert!(masked.iter().map(|(de, _)| *de).eq(message.fields().map(|(de, _)| de)));
 }
 
 /// The view and the message have the same fields with the same content, and so have all parts of them.
@@ -146,6 +158,36 @@ fn set_anew(spec: &Spec, octets: &[u8], message: &Message) {
     assert!(same_fields(message, &again), "set anew and read otherwise");
     let tolerated: Vec<u8> = message.tolerated().collect();
     assert!(again.tolerated().all(|de| tolerated.contains(&de)));
+}
+
+/// A part set to what it holds leaves every value as it is.
+fn one_part_set_anew(spec: &Spec, message: &Message) {
+    for (de, value) in message.fields() {
+        let mut path = de.to_string();
+        let Some(part) = last_part(value, &mut path) else { continue };
+        let mut anew = message.clone();
+        assert!(anew.set_part(&path, part.clone()), "{path}");
+        match anew.encode(spec) {
+            Ok(written) => {
+                let again = Message::decode(spec, &written).expect("as the encoder writes it");
+                let is_tolerated = message.tolerated().any(|tolerated| tolerated == de);
+                assert!(is_tolerated || same_fields(message, &again), "{path} set anew and read otherwise");
+            }
+            // What the dialect cannot read it does not write either.
+            Err(_) => assert!(message.tolerated().any(|tolerated| tolerated == de), "{path}"),
+        }
+    }
+}
+
+/// A part with nothing inside, and its path: the last whose name no other has.
+fn last_part<'v>(value: &'v Value, path: &mut String) -> Option<&'v Value> {
+    let Value::Composite(composite) = value else { return path.contains('.').then_some(value) };
+    let names: Vec<&str> = composite.parts().map(|(name, _)| name).collect();
+    let is_path =
+        |name: &str| !name.contains('.') && names.iter().filter(|other| **other == name).count() == 1;
+    let (name, part) = composite.parts().filter(|(name, _)| is_path(name)).last()?;
+    *path += &format!(".{name}");
+    last_part(part, path)
 }
 
 /// The encoder takes every field as the view gives it, and what it writes has the same content.

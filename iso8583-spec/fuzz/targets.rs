@@ -214,7 +214,11 @@ pub(crate) fn spec(data: &[u8]) {
     let parent = |name: &str| (!is_whole).then(|| Spec::builtin_source(name).map(few)).flatten();
     match Spec::parse_with(&text, &parent) {
         Ok(spec) => {
-            assert!(spec.fields().all(|(de, _)| (2..=192).contains(&de)));
+            for (de, field) in spec.fields() {
+                assert!((2..=192).contains(&de));
+                let words = [field.notation(), field.writing(), field.inside()];
+                assert!(words[..2].iter().all(|words| !words.is_empty()));
+            }
             check::body(&spec, source.rest());
         }
         Err(faults) => {
