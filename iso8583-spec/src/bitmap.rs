@@ -2,7 +2,7 @@
 
 use crate::{
     charset::CodePage,
-    encoding::{hex_digits, hex_value},
+    word::{hex_digits, hex_value},
 };
 
 /// The highest field of all: three bitmaps of 64.
@@ -35,6 +35,15 @@ impl BitmapEncoding {
         }
     }
 
+    /// Appends the place of one bitmap.
+    #[inline]
+    pub(crate) fn reserve(self, out: &mut Vec<u8>) {
+        match self {
+            BitmapEncoding::Binary => out.extend_from_slice(&[0; 8]),
+            BitmapEncoding::Hex | BitmapEncoding::EbcdicHex => out.extend_from_slice(&[0; 16]),
+        }
+    }
+
     /// Reads one bitmap; `None` when it is not of its length or not hexadecimal.
     #[inline]
     pub(crate) fn read(self, wire: &[u8]) -> Option<u64> {
@@ -51,27 +60,30 @@ impl BitmapEncoding {
     /// Writes one bitmap over the octets of its place.
     #[inline]
     pub(crate) fn write(self, bits: u64, place: &mut [u8]) {
-        let text = || {
-            let [high, low] = [bits >> 32, bits & 0xFFFF_FFFF].map(|half| u32::try_from(half).unwrap_or(0));
-            let mut text = [0; 16];
-            let (halves, _) = text.as_chunks_mut::<8>();
-            if let [first, second] = halves {
-                (*first, *second) = (hex_digits(high), hex_digits(low));
-            }
-            text
-        };
         match self {
-            BitmapEncoding::Binary => copy(&bits.to_be_bytes(), place),
-            BitmapEncoding::Hex => copy(&text(), place),
-            BitmapEncoding::EbcdicHex => copy(&text().map(|digit| CodePage::Ebcdic037.octet(digit)), place),
+            BitmapEncoding::Binary => put(bits.to_be_bytes(), place),
+            BitmapEncoding::Hex => put(hex_of(bits), place),
+            BitmapEncoding::EbcdicHex => {
+                put(hex_of(bits).map(|digit| CodePage::Ebcdic037.octet(digit)), place)
+            }
         }
     }
 }
 
-fn copy(from: &[u8], place: &mut [u8]) {
-    if let Some(slot) = place.get_mut(..from.len()) {
-        slot.copy_from_slice(from);
+#[inline]
+fn put<const N: usize>(octets: [u8; N], place: &mut [u8]) {
+    if let Some(slot) = place.first_chunk_mut() {
+        *slot = octets;
     }
+}
+
+#[inline]
+fn hex_of(bits: u64) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h] = bits.to_be_bytes();
+    let halves = [hex_digits(u32::from_be_bytes([a, b, c, d])), hex_digits(u32::from_be_bytes([e, f, g, h]))];
+    let mut digits = [0; 16];
+    digits.copy_from_slice(halves.as_flattened());
+    digits
 }
 
 fn hex_word(digits: &[u8; 16]) -> Option<u64> {
@@ -87,6 +99,9 @@ pub(crate) enum Tertiary {
     /// As the content of field 65, after the last of the fields before it (ISO 8583:2003).
     Field65,
 }
+
+/// The bit of the first field of a word.
+const TOP: u64 = 1 << 63;
 
 /// A set of fields. Field 1 is the highest bit of the first word, so that the next field is a count of leading
 /// zeros.
@@ -111,7 +126,7 @@ impl Bitmap {
     }
 
     fn mask(de: u8) -> u64 {
-        1 << (63 - (de.wrapping_sub(1) & 63))
+        TOP.wrapping_shr(u32::from(de.wrapping_sub(1)))
     }
 
     #[inline]
@@ -125,6 +140,13 @@ impl Bitmap {
         if let Some(word) = self.0.get_mut(usize::from(de.wrapping_sub(1) / 64)) {
             *word |= Bitmap::mask(de);
         }
+    }
+
+    /// Adds a field that is known to be one of the first 64.
+    #[inline]
+    pub(crate) fn insert_low(&mut self, de: u8) {
+        let [first, ..] = &mut self.0;
+        *first |= Bitmap::mask(de);
     }
 
     pub(crate) fn remove(&mut self, de: u8) {

@@ -3,6 +3,8 @@
 //! Text is the 95 printable characters of ASCII whatever the code page, or where a dialect asks for it the 191 of
 //! ISO 8859-1, an octet each. Knows no field.
 
+use crate::word::{Range, are_good, bad_alnum, bad_alpha};
+
 /// Which characters content `ans` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repertoire {
@@ -153,7 +155,7 @@ const fn class_of(code: u8) -> u8 {
 }
 
 /// A class of characters, named by ISO 8583's own letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Class(u8);
 
 impl Class {
@@ -184,10 +186,10 @@ impl Class {
     #[inline]
     pub(crate) fn holds_all(self, text: &[u8]) -> bool {
         match self {
-            Class::N => {
-                all(text, |word| word | word.wrapping_sub(0x30 * ONES) | word.wrapping_add(0x46 * ONES))
-            }
-            Class::ANS => all(text, |word| word | word.wrapping_sub(0x20 * ONES) | word.wrapping_add(ONES)),
+            Class::N => are_good(text, |word| Range::DIGITS.bad(word)),
+            Class::ANS => are_good(text, |word| Range::PRINTABLE.bad(word)),
+            Class::A => are_good(text, bad_alpha),
+            Class::AN => are_good(text, bad_alnum),
             Class(wanted) => text.iter().fold(true, |good, octet| {
                 good & CLASSES.get(usize::from(*octet)).is_some_and(|classes| classes & wanted != 0)
             }),
@@ -209,29 +211,6 @@ impl Class {
     pub(crate) fn ebcdic_fault(self, page: CodePage, text: &[u8]) -> Option<usize> {
         text.iter().position(|octet| !self.holds(page.latin1(*octet)))
     }
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x80 * ONES;
-
-/// Whether no octet is bad. `bad` sets the high bit of every bad octet of a word; a carry out of an octet is
-/// only ever caused by a bad one. What is left over at the end is widened by its own last octets.
-#[inline]
-fn all(text: &[u8], bad: impl Fn(u64) -> u64) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut seen = words.iter().fold(0, |seen, word| seen | bad(u64::from_le_bytes(*word)));
-    let (fours, rest) = rest.as_chunks::<4>();
-    if let [[a, b, c, d]] = *fours {
-        seen |= bad(u64::from_le_bytes([a, b, c, d, a, b, c, d]));
-    }
-    let last = match *rest {
-        [] => return seen & HIGH == 0,
-        [a] => [a; 4],
-        [a, b] => [a, b, a, b],
-        [a, b, c, ..] => [a, b, c, a],
-    };
-    let half = u64::from(u32::from_le_bytes(last));
-    (seen | bad(half | half << 32)) & HIGH == 0
 }
 
 #[cfg(test)]

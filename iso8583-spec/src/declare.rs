@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, ops::Range};
 use toml::de::DeTable;
 
 use crate::{
-    Framing, FramingParts, LengthForm, Sensitivity, Spec, SpecError,
+    Framing, FramingParts, LengthForm, Spec, SpecError,
     bitmap::{BitmapEncoding, LAST_FIELD, Tertiary},
     encoding::{Align, read_hex},
     field_draft::{Defaults, FieldDraft, Place},
     head::{Header, MtiEncoding},
     reader::{At, Faults, Table},
     rules::{Rule, RuleDraft},
-    step::Step,
+    step::Steps,
 };
 
 /// How many dialects may extend each other.
@@ -173,11 +173,7 @@ impl Draft {
             self.rules.iter().filter_map(|rule| rule.compile(&fields, &is_declared, faults)).collect()
         };
         let mut shapes = vec![None; usize::from(LAST_FIELD) + 1];
-        let mut steps = Box::new([Step::default(); 256]);
         for (de, field) in &fields {
-            if let Some(slot) = steps.get_mut(usize::from(*de)) {
-                *slot = Step::of(&field.shape);
-            }
             if let Some(slot) = shapes.get_mut(usize::from(*de)) {
                 *slot = Some(field.shape);
             }
@@ -192,7 +188,7 @@ impl Draft {
             last: bitmap.last,
             tertiary: bitmap.tertiary,
             shapes,
-            steps,
+            steps: Steps::of_shapes(fields.iter().map(|(de, field)| (*de, &field.shape))),
             fields,
             rules,
         })
@@ -321,6 +317,3 @@ fn read_fields(table: &Table<'_, '_>, fields: &mut BTreeMap<u8, FieldDraft>) {
         fields.insert(de, whole);
     }
 }
-
-/// The name of a sensitivity, for the reader of fields.
-pub(crate) const SENSITIVITIES: &[(&str, Sensitivity)] = &Sensitivity::NAMES;

@@ -6,6 +6,7 @@ use crate::{
     EncodeError, Mti, Part, Spec, ValueFault,
     bitmap::{Bitmap, Tertiary},
     shape::Shape,
+    step::Steps,
 };
 
 /// Whether the MAC has been asked for and given.
@@ -31,6 +32,7 @@ enum Mac {
 /// ```
 pub struct Encoder<'s> {
     spec: &'s Spec,
+    steps: &'s Steps,
     out: Vec<u8>,
     bits: Bitmap,
     last: u8,
@@ -58,13 +60,26 @@ impl<'s> Encoder<'s> {
         out.clear();
         let (min, max) = spec.header_lengths();
         let head = spec.tpdu_len() + if min == max { max } else { 0 };
-        out.resize(head, 0);
+        if head > 0 {
+            out.resize(head, 0);
+        }
         spec.mti_encoding().write(mti, &mut out);
-        out.resize(out.len() + spec.bitmap_encoding().width(), 0);
+        spec.bitmap_encoding().reserve(&mut out);
         let has_tpdu = spec.tpdu_len() == 0;
         let has_header = max == 0;
         let (bits, mac) = (Bitmap::default(), Mac::None);
-        Encoder { spec, out, bits, last: 1, head, third_at: 0, has_tpdu, has_header, mac }
+        Encoder {
+            spec,
+            steps: spec.steps(),
+            out,
+            bits,
+            last: 1,
+            head,
+            third_at: 0,
+            has_tpdu,
+            has_header,
+            mac,
+        }
     }
 
     /// Sets the TPDU as it goes on the wire: 5 octets, already swapped in an answer.
@@ -102,16 +117,16 @@ impl<'s> Encoder<'s> {
     /// When the field is undefined, out of order or binary, or the text is not of its length or its class.
     #[inline]
     pub fn text(&mut self, de: u8, text: &str) -> Result<(), EncodeError> {
-        let start = self.out.len();
-        if de > self.last && self.spec.step(de).write_good(text.as_bytes(), &mut self.out) {
-            self.announce(de, start);
+        if de > self.last && de <= 64 && self.steps.of(de).write_good(text.as_bytes(), &mut self.out) {
+            self.last = de;
+            self.bits.insert_low(de);
             return Ok(());
         }
         self.text_closely(de, text)
     }
 
-    /// A field that is not of a common shape, or not good for it.
-    #[cold]
+    /// A field that is above 64, not of a common shape, or not good for it.
+    #[inline(never)]
     fn text_closely(&mut self, de: u8, text: &str) -> Result<(), EncodeError> {
         let shape = self.expect(de)?;
         let start = self.out.len();
@@ -126,16 +141,16 @@ impl<'s> Encoder<'s> {
     /// When the field is undefined, out of order or not binary, or the octets are not of its length.
     #[inline]
     pub fn bytes(&mut self, de: u8, bytes: &[u8]) -> Result<(), EncodeError> {
-        let start = self.out.len();
-        if de > self.last && self.spec.step(de).write_octets(bytes, &mut self.out) {
-            self.announce(de, start);
+        if de > self.last && de <= 64 && self.steps.of(de).write_octets(bytes, &mut self.out) {
+            self.last = de;
+            self.bits.insert_low(de);
             return Ok(());
         }
         self.bytes_closely(de, bytes)
     }
 
-    /// A field that is not a fixed one of octets as they are, or not good for it.
-    #[cold]
+    /// A field that is above 64, not a fixed one of octets as they are, or not good for it.
+    #[inline(never)]
     fn bytes_closely(&mut self, de: u8, bytes: &[u8]) -> Result<(), EncodeError> {
         let shape = self.expect(de)?;
         let start = self.out.len();

@@ -122,42 +122,6 @@ pub(crate) fn read_hex(digits: &[u8]) -> Option<Vec<u8>> {
     pairs.iter().map(|[high, low]| Some(nibble_value(*high)? << 4 | nibble_value(*low)?)).collect()
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x80 * ONES;
-
-/// The number behind eight hexadecimal digits of either case, all eight looked at together: to every octet a
-/// number is added that makes it reach its high bit when it is not below a bound. No octet carries into the next,
-/// as all are below `0x80`.
-#[inline]
-pub(crate) fn hex_value(digits: [u8; 8]) -> Option<u64> {
-    let word = u64::from_be_bytes(digits);
-    if word & HIGH != 0 {
-        return None;
-    }
-    let lower = word | (0x20 * ONES);
-    let not_below = |word: u64, bound: u64| word + (0x80 - bound) * ONES;
-    let digit = not_below(word, 0x30) & !not_below(word, 0x3A);
-    let letter = not_below(lower, 0x61) & !not_below(lower, 0x67);
-    if (digit | letter) & HIGH != HIGH {
-        return None;
-    }
-    let mut value = (word & (0x0F * ONES)) + 9 * ((word >> 6) & ONES);
-    value = (value | value >> 4) & 0x00FF_00FF_00FF_00FF;
-    value = (value | value >> 8) & 0x0000_FFFF_0000_FFFF;
-    Some((value | value >> 16) & 0xFFFF_FFFF)
-}
-
-/// Eight upper-case hexadecimal digits of a number.
-#[inline]
-pub(crate) fn hex_digits(number: u32) -> [u8; 8] {
-    let mut value = u64::from(number);
-    value = (value | value << 16) & 0x0000_FFFF_0000_FFFF;
-    value = (value | value << 8) & 0x00FF_00FF_00FF_00FF;
-    value = (value | value << 4) & (0x0F * ONES);
-    let letters = (value + 6 * ONES) >> 4 & ONES;
-    (value + 0x30 * ONES + 7 * letters).to_be_bytes()
-}
-
 /// Upper-case hexadecimal of octets, as text.
 pub(crate) fn hex_text(octets: &[u8]) -> String {
     octets.iter().flat_map(|octet| [nibble_char(octet >> 4), nibble_char(*octet)]).map(char::from).collect()
@@ -204,24 +168,6 @@ mod tests {
                     let expected = (place != 0).then_some(place / 2);
                     assert_eq!(bcd_fault(&wire, length * 2 - 1, Align::Right), expected);
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn eight_hexadecimal_digits_at_a_time() {
-        for number in [0, 1, 0x0123_4567, 0x89AB_CDEF, 0xF0F0_F0F0, u32::MAX] {
-            let digits = hex_digits(number);
-            assert_eq!(digits, format!("{number:08X}").as_bytes());
-            assert_eq!(hex_value(digits), Some(u64::from(number)));
-            let lower = <[u8; 8]>::try_from(digits.to_ascii_lowercase()).unwrap();
-            assert_eq!(hex_value(lower), Some(u64::from(number)));
-        }
-        for place in 0..8 {
-            for octet in 0..=255 {
-                let mut digits = *b"01aF9c5B";
-                digits[place] = octet;
-                assert_eq!(hex_value(digits).is_some(), octet.is_ascii_hexdigit(), "{octet:02X} at {place}");
             }
         }
     }

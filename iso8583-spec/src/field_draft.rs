@@ -6,7 +6,7 @@ use crate::{
     Content, Field, Sensitivity,
     bitmap::BitmapEncoding,
     charset::Repertoire,
-    declare::{PADS, SENSITIVITIES, SIDES},
+    declare::{PADS, SIDES},
     encoding::Align,
     field::{Layout, Mapped, Member, Structure, TagEncoding, TagForm, TagOrder, Tagged},
     meaning::Meaning,
@@ -277,7 +277,7 @@ impl FieldDraft {
             align: table.named("align", &SIDES),
             pad: table.named("pad", &PADS),
             fill: table.table("fill").and_then(|fill| read_fill(&fill)),
-            sensitivity: table.named("sensitivity", SENSITIVITIES),
+            sensitivity: table.named("sensitivity", &Sensitivity::NAMES),
             meaning: table.named("meaning", Meaning::NAMES),
             values: table.table("values").map(|values| {
                 values.texts().into_iter().map(|(key, text)| (key.value, text.value)).collect()

@@ -593,7 +593,14 @@ impl<'a> Reader<'a> {
         if self.number(root, "thirdBitmapField")?.is_some_and(|third| third != 65) {
             self.note_at(root, None, "a dialect has its third bitmap in field 65 or nowhere");
         }
-        let header = self.number(root, "headerLength")?.filter(|length| *length > 0);
+        let mut header = self.number(root, "headerLength")?.filter(|length| *length > 0);
+        if header.take_if(|length| *length > 255).is_some() {
+            self.note_at(
+                root,
+                None,
+                "a header has at most 255 octets, whatever `headerLength` says: left out",
+            );
+        }
         let mut items = self.items(root, None)?;
         let mti = self.mti(root, items.remove(&0));
         let map = items.remove(&self.number(root, "bitmapField")?.unwrap_or(1));
@@ -928,6 +935,10 @@ impl<'a> Reader<'a> {
             let is_long = tag.as_ref().is_some_and(|tag| tag.len() != form.tag as usize);
             if is_long || part.form().is_some_and(|own| own != form) {
                 self.note(part, "has another form of tag than its neighbours; it was left out");
+                continue;
+            }
+            if tag.as_ref().is_some_and(|tag| tag.bytes().any(|octet| !(b' '..=b'~').contains(&octet))) {
+                self.note(part, "has a tag that is not of printable ASCII; it was left out");
                 continue;
             }
             let Some(field) = self.tagged_field(part, tag.clone().unwrap_or_default())? else { continue };
@@ -1481,7 +1492,7 @@ value = { name = "n1", content = "ans", max = 99 }
         let digit = || f(1, 1, "IFA_NUMERIC", "");
         let gap = [f(0, 1, "IF_CHAR", ""), f(1, 9, "IF_TCHAR", ""), f(2, 1, "IF_CHAR", "")];
         #[rustfmt::skip]
-        let rows: [(String, &[&str]); 16] = [
+        let rows: [(String, &[&str]); 17] = [
             (f(47, 9, "IFX", ""), &["line 4, field 47: class org.jpos.iso.IFX is not known; the field was left out"]),
             (f(47, 9, "IFA_LLLLLLLCHAR", ""), &["IFA_LLLLLLLCHAR is not known"]),
             (f(47, 9, "IFB_LLLLHCHAR", ""), &["IFB_LLLLHCHAR is not known"]),
@@ -1497,6 +1508,7 @@ value = { name = "n1", content = "ans", max = 99 }
             (around(47, 9, "IFA_LLCHAR", sub, &gap), &["47.0: stands before", "47.1: class", "47.2: was left out"]),
             (around(47, 9, "IFA_LLCHAR", sub, &[digit(), f(2, 9, "IF_CHAR", "")]), &["part 2 and all after it lie beyond"]),
             (around(47, 9, "IFE_LLCHAR", sub, &[f(1, 4, "IFB_BINARY", "")]), &["octets inside such characters"]),
+            (around(90, 999, "IFA_LLLCHAR", "TaggedSequencePackager'", &[f(1, 9, "IFTA_LLLCHAR", "token='\u{e9}'")]), &["printable ASCII"]),
             (around(47, 9, "IFA_LLCHAR", "EuroSubFieldPackager'", &[digit(), f(2, 9, "IFMC_LLCHAR", "")]), &["47.1: has no tag"]),
         ];
         for (xml, expected) in rows {
@@ -1504,8 +1516,9 @@ value = { name = "n1", content = "ans", max = 99 }
             let are_met = notes.iter().zip(expected).all(|(note, part)| note.to_string().contains(part));
             assert!(are_met && notes.len() == expected.len(), "{notes:#?}");
         }
-        let bare = packager(" emitBitmap='false' firstField='0' thirdBitmapField='4'", &[]);
-        assert_eq!(import(&bare, "t").unwrap().notes.len(), 5);
+        let bare =
+            packager(" emitBitmap='false' firstField='0' thirdBitmapField='4' headerLength='256'", &[]);
+        assert_eq!(import(&bare, "t").unwrap().notes.len(), 6);
     }
 
     #[test]

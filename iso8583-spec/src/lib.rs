@@ -84,6 +84,7 @@ mod text;
 pub mod tlv;
 mod value;
 mod view;
+mod word;
 
 pub use describe::Line;
 pub use detect::{Guess, detect};

@@ -9,7 +9,7 @@ use crate::{
     head::{Header, MtiEncoding},
     rules::{self, Rule},
     shape::Shape,
-    step::Step,
+    step::Steps,
 };
 
 /// A compiled dialect.
@@ -26,7 +26,7 @@ pub struct Spec {
     /// By number, 0 and 1 never defined.
     pub(crate) shapes: Vec<Option<Shape>>,
     /// The same, for the decoder's loop.
-    pub(crate) steps: Box<[Step; 256]>,
+    pub(crate) steps: Steps,
     pub(crate) fields: BTreeMap<u8, Field>,
     pub(crate) rules: Vec<Rule>,
 }
@@ -130,11 +130,13 @@ impl Spec {
     }
 
     /// Octets of the TPDU: 5 or 0.
+    #[inline]
     pub fn tpdu_len(&self) -> usize {
         self.tpdu
     }
 
     /// The least and the most octets of the dialect's own header; 0 when it has none.
+    #[inline]
     pub fn header_lengths(&self) -> (usize, usize) {
         self.header.as_ref().map_or((0, 0), |header| (usize::from(header.min), usize::from(header.max)))
     }
@@ -185,28 +187,31 @@ impl Spec {
         self.header.as_ref()
     }
 
+    #[inline]
     pub(crate) fn mti_encoding(&self) -> MtiEncoding {
         self.mti
     }
 
+    #[inline]
     pub(crate) fn bitmap_encoding(&self) -> BitmapEncoding {
         self.bitmap
     }
 
     /// Whether messages may carry a secondary bitmap.
+    #[inline]
     pub(crate) fn has_secondary(&self) -> bool {
         self.last > 64
     }
 
     /// Where the tertiary bitmap stands, in a dialect that may have one.
+    #[inline]
     pub(crate) fn tertiary(&self) -> Option<Tertiary> {
         (self.last > 128).then_some(self.tertiary)
     }
 
     #[inline]
-    #[allow(clippy::indexing_slicing, reason = "an octet indexes an array of 256")]
-    pub(crate) fn step(&self, de: u8) -> &Step {
-        &self.steps[usize::from(de)]
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
     }
 
     #[inline]

@@ -1,5 +1,4 @@
-//! The common shapes of a field as eight octets that the decoder's loop reads, and the judgement of good content,
-//! eight octets at a time.
+//! The common shapes of a field, ready for the loops of the decoder and the encoder.
 //!
 //! What is not common or not good is left to [`Shape`], which knows every case and says what is wrong.
 
@@ -8,18 +7,51 @@ use crate::{
     charset::Class,
     encoding::{Align, pack},
     shape::{Data, PrefixEncoding, PrefixUnit, Shape},
+    word::{Range, append_good, are_good, bad_alnum, bad_digits},
 };
 
 /// How a field of a common shape is stepped over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Step {
+    plain: Plain,
     lead: Lead,
-    check: Check,
-    /// The lowest good octet, and what takes the highest to `0x7F`; both 0 where every octet is good.
-    low: u8,
-    up: u8,
+    form: Form,
+    class: Class,
     min: u16,
     max: u16,
+    range: Range,
+}
+
+/// The step of every field, by its number; those without a definition too.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Steps([Step; 256]);
+
+impl Steps {
+    pub(crate) fn of_shapes<'a>(shapes: impl Iterator<Item = (u8, &'a Shape)>) -> Steps {
+        let mut steps = [Step::default(); 256];
+        for (de, shape) in shapes {
+            if let Some(slot) = steps.get_mut(usize::from(de)) {
+                *slot = Step::of(shape);
+            }
+        }
+        Steps(steps)
+    }
+
+    #[inline]
+    #[allow(clippy::indexing_slicing, reason = "an octet indexes an array of 256")]
+    pub(crate) fn of(&self, de: u8) -> &Step {
+        &self.0[usize::from(de)]
+    }
+}
+
+/// The most common fields of all: fixed, an octet a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Plain {
+    #[default]
+    No,
+    Octets,
+    Range,
+    Alnum,
 }
 
 /// What stands before the content.
@@ -35,60 +67,71 @@ enum Lead {
     Bcd2,
 }
 
-/// What good content is.
+/// How the content is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Check {
-    /// Octets of a range, or any.
+enum Form {
+    /// Octets, whatever they are.
     #[default]
+    Octets,
+    /// ASCII characters of a range.
     Range,
+    /// Letters, digits and blanks of ASCII.
+    Alnum,
+    /// ASCII characters of another class.
+    Class,
     /// Packed digits.
     Packed,
     /// Digits and letters packed two an octet, whatever they are.
     AnyPacked,
-    /// ASCII characters of a class that is no range.
-    Class(Class),
 }
 
-/// ASCII digits, for what is packed from them.
-const DIGITS: Step =
-    Step { lead: Lead::Other, check: Check::Range, low: b'0', up: 0x7F - b'9', min: 0, max: 0 };
-
 impl Step {
-    pub(crate) fn of(shape: &Shape) -> Step {
+    fn of(shape: &Shape) -> Step {
         let lead = match shape.prefix {
-            None => Some(Lead::Fixed),
-            Some(prefix) if prefix.unit != PrefixUnit::Content || prefix.is_inclusive => None,
+            None => Lead::Fixed,
+            Some(prefix) if prefix.unit != PrefixUnit::Content || prefix.is_inclusive => Lead::Other,
             Some(prefix) => match (prefix.encoding, prefix.width) {
-                (PrefixEncoding::Ascii, 2) => Some(Lead::Ascii2),
-                (PrefixEncoding::Ascii, 3) => Some(Lead::Ascii3),
-                (PrefixEncoding::Bcd, 1) => Some(Lead::Bcd1),
-                (PrefixEncoding::Bcd, 2) => Some(Lead::Bcd2),
-                (_, _) => None,
+                (PrefixEncoding::Ascii, 2) => Lead::Ascii2,
+                (PrefixEncoding::Ascii, 3) => Lead::Ascii3,
+                (PrefixEncoding::Bcd, 1) => Lead::Bcd1,
+                (PrefixEncoding::Bcd, 2) => Lead::Bcd2,
+                (_, _) => Lead::Other,
             },
         };
-        let check = match (shape.data, shape.content) {
-            (Data::Binary, _) => Some((Check::Range, 0, 0)),
-            (Data::Ascii, Content::N) => Some((Check::Range, b'0', 0x7F - b'9')),
-            (Data::Ascii, Content::Ans) => Some((Check::Range, b' ', 0x7F - b'~')),
-            (Data::Ascii, Content::A | Content::An | Content::Ns | Content::Z | Content::Zx) => {
-                Some((Check::Class(shape.content.class()), 0, 0))
+        let content = match (shape.data, shape.content) {
+            (Data::Binary, _) => Some((Form::Octets, Range::ANY)),
+            (Data::Ascii, Content::N) => Some((Form::Range, Range::DIGITS)),
+            (Data::Ascii, Content::Ans) => Some((Form::Range, Range::PRINTABLE)),
+            (Data::Ascii, Content::An) => Some((Form::Alnum, Range::ANY)),
+            (Data::Ascii, Content::A | Content::Ns | Content::Z | Content::Zx) => {
+                Some((Form::Class, Range::ANY))
             }
-            (Data::Bcd, Content::N) => Some((Check::Packed, 0, 0)),
-            (Data::Bcd, Content::Zx) => Some((Check::AnyPacked, 0, 0)),
+            (Data::Bcd, Content::N) => Some((Form::Packed, Range::DIGITS)),
+            (Data::Bcd, Content::Zx) => Some((Form::AnyPacked, Range::ANY)),
             (_, _) => None,
         };
-        match (lead, check) {
-            (Some(lead), Some((check, low, up))) => {
-                Step { lead, check, low, up, min: shape.min, max: shape.max }
-            }
-            (_, _) => Step::default(),
-        }
+        let Some((form, range)) = content.filter(|_| lead != Lead::Other) else { return Step::default() };
+        let plain = match (lead, form) {
+            (Lead::Fixed, Form::Range) => Plain::Range,
+            (Lead::Fixed, Form::Alnum) => Plain::Alnum,
+            (Lead::Fixed, Form::Octets) => Plain::Octets,
+            (_, _) => Plain::No,
+        };
+        Step { plain, lead, form, class: shape.content.class(), min: shape.min, max: shape.max, range }
     }
 
-    /// Where the field at `at` ends, when it is of a common shape and good. A fixed field of a range comes first: it
-    /// is the most common of all.
+    /// Where the field at `at` ends, when it is of a common shape and good.
     #[inline]
-    pub(crate) fn good_end(self, body: &[u8], at: usize) -> Option<usize> {
+    pub(crate) fn good_end(&self, body: &[u8], at: usize) -> Option<usize> {
+        if self.plain != Plain::No {
+            let end = at + usize::from(self.max);
+            let content = body.get(at..end)?;
+            let is_good = match self.plain {
+                Plain::Alnum => are_good(content, bad_alnum),
+                Plain::Range | Plain::Octets | Plain::No => are_good(content, |word| self.range.bad(word)),
+            };
+            return is_good.then_some(end);
+        }
         let (start, units) = if self.lead == Lead::Fixed {
             (at, usize::from(self.max))
         } else {
@@ -98,63 +141,58 @@ impl Step {
             }
             (at + width, units)
         };
-        if self.check == Check::Range {
-            let end = start + units;
-            return are_good(body.get(start..end)?, self.bad()).then_some(end);
-        }
-        match self.check {
-            Check::Packed if units % 2 == 0 => {
-                let end = start + units / 2;
-                are_good(body.get(start..end)?, |word| word & (word << 1 | word << 2) & EIGHTS).then_some(end)
-            }
-            Check::Packed | Check::Range => None,
-            Check::AnyPacked => {
-                let end = start + units.div_ceil(2);
-                body.get(start..end).map(|_| end)
-            }
-            Check::Class(class) => {
-                let end = start + units;
-                class.holds_all(body.get(start..end)?).then_some(end)
-            }
-        }
+        let width = match self.form {
+            Form::Octets | Form::Range | Form::Alnum | Form::Class => units,
+            Form::Packed | Form::AnyPacked => units.div_ceil(2),
+        };
+        let end = start + width;
+        let content = body.get(start..end)?;
+        let is_good = match self.form {
+            Form::Octets | Form::AnyPacked => true,
+            Form::Range => are_good(content, |word| self.range.bad(word)),
+            Form::Alnum => are_good(content, bad_alnum),
+            Form::Class => self.class.holds_all(content),
+            Form::Packed => units % 2 == 0 && are_good(content, bad_digits),
+        };
+        is_good.then_some(end)
     }
 
     /// Appends characters with their prefix when the field is of a common shape and they are good for it; `false`,
     /// and nothing is appended, when they are to be looked at closer.
     #[inline]
-    pub(crate) fn write_good(self, text: &[u8], out: &mut Vec<u8>) -> bool {
-        if text.len() < usize::from(self.min) || text.len() > usize::from(self.max) {
-            return false;
+    pub(crate) fn write_good(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let is_whole = text.len() == usize::from(self.max);
+        if self.plain == Plain::Range {
+            return is_whole && append_good(text, |word| self.range.bad(word), out);
         }
-        if self.check == Check::Range && self.lead == Lead::Fixed {
-            let is_good = self.up != 0 && are_good(text, self.bad());
-            if is_good {
-                out.extend_from_slice(text);
-            }
-            return is_good;
+        if self.plain == Plain::Alnum {
+            return is_whole && append_good(text, bad_alnum, out);
         }
         self.write_less_common(text, out)
     }
 
     /// Appends octets when the field is a fixed one of octets as they are, and they are as many.
     #[inline]
-    pub(crate) fn write_octets(self, octets: &[u8], out: &mut Vec<u8>) -> bool {
-        let is_common = self.lead == Lead::Fixed && self.check == Check::Range && self.up == 0;
-        if is_common && octets.len() == usize::from(self.max) {
+    pub(crate) fn write_octets(&self, octets: &[u8], out: &mut Vec<u8>) -> bool {
+        let is_good = self.plain == Plain::Octets && octets.len() == usize::from(self.max);
+        if is_good {
             out.extend_from_slice(octets);
-            return true;
         }
-        false
+        is_good
     }
 
     #[inline]
-    fn write_less_common(self, text: &[u8], out: &mut Vec<u8>) -> bool {
-        let is_good = match self.check {
-            Check::Range => self.up != 0 && are_good(text, self.bad()),
-            Check::Packed => text.len().is_multiple_of(2) && are_good(text, DIGITS.bad()),
+    fn write_less_common(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        if text.len() < usize::from(self.min) || text.len() > usize::from(self.max) {
+            return false;
+        }
+        let is_good = match self.form {
+            Form::Range => are_good(text, |word| self.range.bad(word)),
+            Form::Packed => text.len().is_multiple_of(2) && are_good(text, |word| self.range.bad(word)),
+            Form::Alnum => are_good(text, bad_alnum),
             // The separator of track data may have to be written as another character.
-            Check::Class(class) => class != Class::Z && class.holds_all(text),
-            Check::AnyPacked => false,
+            Form::Class => self.class != Class::Z && self.class.holds_all(text),
+            Form::Octets | Form::AnyPacked => false,
         };
         if !is_good {
             return false;
@@ -170,7 +208,7 @@ impl Step {
             }
             Lead::Other => return false,
         }
-        if self.check == Check::Packed {
+        if self.form == Form::Packed {
             pack(text, Align::Left, 0, out)
         } else {
             out.extend_from_slice(text)
@@ -178,17 +216,9 @@ impl Step {
         true
     }
 
-    /// The octets of a word that are not in the range.
-    #[inline]
-    fn bad(self) -> impl Fn(u64) -> u64 {
-        let (low, up) = (u64::from(self.low) * ONES, u64::from(self.up) * ONES);
-        let high = if self.up == 0 { 0 } else { HIGH };
-        move |word| (word | word.wrapping_sub(low) | word.wrapping_add(up)) & high
-    }
-
     /// Octets of the prefix, and the number in it.
     #[inline]
-    fn prefix(self, rest: &[u8]) -> Option<(usize, usize)> {
+    fn prefix(&self, rest: &[u8]) -> Option<(usize, usize)> {
         let digit = |octet: u8| {
             let digit = octet.wrapping_sub(b'0');
             (digit < 10).then_some(usize::from(digit))
@@ -205,37 +235,6 @@ impl Step {
             (_, _) => None,
         }
     }
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x80 * ONES;
-/// The highest bit of every nibble.
-const EIGHTS: u64 = 0x88 * ONES;
-
-/// Whether all octets are good: `bad` has a bit set for what is not. The last octets are loaded together with those
-/// before them, which are looked at twice.
-#[inline(always)]
-fn are_good(content: &[u8], bad: impl Fn(u64) -> u64) -> bool {
-    let seen = if let Some(last) = content.last_chunk::<8>() {
-        let (words, _) = content.as_chunks::<8>();
-        let mut seen = bad(u64::from_le_bytes(*last));
-        for word in words {
-            seen |= bad(u64::from_le_bytes(*word));
-        }
-        seen
-    } else if let (Some([a, b, c, d]), Some([e, f, g, h])) =
-        (content.first_chunk::<4>(), content.last_chunk::<4>())
-    {
-        bad(u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
-    } else {
-        match *content {
-            [] => 0,
-            [a] => bad(u64::from_le_bytes([a; 8])),
-            [a, b] => bad(u64::from_le_bytes([a, b, a, b, a, b, a, b])),
-            [a, b, c, ..] => bad(u64::from_le_bytes([a, b, c, a, b, c, a, b])),
-        }
-    };
-    seen == 0
 }
 
 #[cfg(test)]
@@ -263,7 +262,7 @@ mod tests {
                         let cut = field.shape.cut(&body[10..]).ok();
                         let good = cut.filter(|cut| field.shape.fault(cut.wire, cut.units).is_none());
                         let expected = good.map(|cut| body.len() - cut.after.len());
-                        let found = spec.step(de).good_end(&body, 10);
+                        let found = spec.steps().of(de).good_end(&body, 10);
                         assert!(found.is_none() || found == expected, "{} {de} {body:02X?}", spec.name());
                         seen += usize::from(found.is_some());
                     }

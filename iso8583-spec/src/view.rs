@@ -6,15 +6,15 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 use crate::{
     DecodeError, Fault, Field, Mti, Part, Reason, Spec, Text,
-    bitmap::{Bitmap, LAST_FIELD, Tertiary},
+    bitmap::{Bitmap, Tertiary},
     element::DEPTH,
     shape::Cut,
     structure::{self, Key, Piece},
     text::Characters,
 };
 
-/// One for every field, and for the field 0 that there is none of.
-const PLACES: usize = LAST_FIELD as usize + 1;
+/// One for every field of the primary bitmap, and for the field 0 that there is none of.
+const PLACES: usize = 65;
 
 /// A borrowed message.
 ///
@@ -23,7 +23,7 @@ const PLACES: usize = LAST_FIELD as usize + 1;
 ///                     ^ mac_data begins here
 /// ```
 ///
-/// It takes some 450 octets on the stack and none on the heap.
+/// It takes some 240 octets on the stack and none on the heap.
 #[derive(Clone)]
 pub struct View<'a> {
     spec: &'a Spec,
@@ -35,8 +35,13 @@ pub struct View<'a> {
     fields_at: u16,
     /// Fields whose place is known.
     placed: Bitmap,
-    /// Where they begin, prefix and all.
+    /// Where those of the primary bitmap begin, prefix and all.
     places: [u16; PLACES],
+    /// Where a tertiary bitmap in the place of field 65 begins; 0 when there is none.
+    third_at: u16,
+    /// Where the first field above 64 begins. The others follow it: they are few, and are stepped over again when one
+    /// is asked for, rather than that every message makes room for 192 places.
+    further_at: u16,
     faults: Vec<Fault>,
 }
 
@@ -70,12 +75,13 @@ impl<'a> View<'a> {
     /// assert_eq!(view.text(11).unwrap(), "000042");
     /// assert_eq!(view.fields().collect::<Vec<_>>(), [3, 11, 41]);
     /// ```
+    #[inline]
     pub fn decode(spec: &'a Spec, body: &'a [u8]) -> Result<View<'a>, DecodeError> {
         if body.len() > usize::from(u16::MAX) {
             return Err(DecodeError::TooLong { length: body.len() });
         }
         let front = Front::read(spec, body)?;
-        // Made where it is returned: it is too large to be moved for nothing.
+        // Made by the caller's own code, and filled where it lies: it is too large to be moved for nothing.
         let mut decoded = Ok(View {
             spec,
             body,
@@ -84,6 +90,8 @@ impl<'a> View<'a> {
             fields_at: 0,
             placed: Bitmap::default(),
             places: [0; PLACES],
+            third_at: 0,
+            further_at: 0,
             faults: Vec::new(),
         });
         if let Ok(view) = &mut decoded {
@@ -92,6 +100,7 @@ impl<'a> View<'a> {
         decoded
     }
 
+    #[inline(never)]
     fn read_fields(&mut self, primary: u64, after_primary: &'a [u8]) {
         let (mut words, mut rest) = ([primary, 0, 0], after_primary);
         if primary >> 63 == 1 {
@@ -103,6 +112,9 @@ impl<'a> View<'a> {
         }
         self.fields_at = self.offset(rest);
         for (index, base) in [(0, 1), (1, 65), (2, 129)] {
+            if index == 1 {
+                self.further_at = self.offset(rest);
+            }
             match self.read_word(index, base, &mut words, rest) {
                 Some(after) => rest = after,
                 None => return,
@@ -122,7 +134,7 @@ impl<'a> View<'a> {
         words: &mut [u64; 3],
         rest: &'a [u8],
     ) -> Option<&'a [u8]> {
-        let (spec, body) = (self.spec, self.body);
+        let (steps, body) = (self.spec.steps(), self.body);
         let (mut at, mut bits, mut placed) = (body.len() - rest.len(), words.get(index).copied()?, 0);
         let outcome = loop {
             if bits == 0 {
@@ -132,7 +144,7 @@ impl<'a> View<'a> {
             bits &= !(TOP >> zeros);
             #[allow(clippy::cast_possible_truncation, reason = "a word has 64 bits")]
             let de = base + zeros as u8;
-            let end = match spec.step(de).good_end(body, at) {
+            let end = match steps.of(de).good_end(body, at) {
                 Some(end) => end,
                 None => match self.read_field(de, words, at) {
                     Some(end) => end,
@@ -215,6 +227,7 @@ impl<'a> View<'a> {
             return None;
         };
         words[2] = third;
+        (self.third_at, self.further_at) = (self.offset(rest), self.offset(after));
         Some(self.body.len() - after.len())
     }
 
@@ -291,8 +304,22 @@ impl<'a> View<'a> {
 
     /// The octets from the begin of a field to the end of the message.
     fn from(&self, de: u8) -> Option<&'a [u8]> {
-        let place = self.places.get(usize::from(de)).filter(|_| self.placed.has(de))?;
-        self.body.get(usize::from(*place)..)
+        if !self.placed.has(de) {
+            return None;
+        }
+        match self.places.get(usize::from(de)) {
+            Some(place) => self.body.get(usize::from(*place)..),
+            None => self.further(de),
+        }
+    }
+
+    #[inline(never)]
+    fn further(&self, de: u8) -> Option<&'a [u8]> {
+        let mut rest = self.body.get(usize::from(self.further_at)..)?;
+        for before in self.placed.iter().filter(|other| (65..de).contains(other)) {
+            rest = self.spec.shape(before)?.cut(rest).ok()?.after;
+        }
+        Some(rest)
     }
 
     /// The field as it is on the wire, its length prefix too; also a field with a content fault.
@@ -412,11 +439,9 @@ impl<'a> View<'a> {
     pub(crate) fn bitmaps(&self) -> Vec<u8> {
         let start = usize::from(self.head) + self.spec.mti_encoding().width();
         let mut octets = self.body.get(start..usize::from(self.fields_at)).unwrap_or_default().to_vec();
-        if self.spec.tertiary() == Some(Tertiary::Field65)
-            && let Some(place @ 1..) = self.places.get(65)
-        {
+        if self.third_at > 0 {
             let width = self.spec.bitmap_encoding().width();
-            octets.extend(self.body.iter().skip(usize::from(*place)).take(width));
+            octets.extend(self.body.iter().skip(usize::from(self.third_at)).take(width));
         }
         octets
     }
@@ -539,7 +564,7 @@ struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
-    #[inline]
+    #[inline(never)]
     fn read(spec: &Spec, body: &'a [u8]) -> Result<Front<'a>, DecodeError> {
         let truncated = |part, rest: &[u8]| DecodeError::Truncated { part, offset: body.len() - rest.len() };
         let malformed = |part, rest: &[u8]| DecodeError::Malformed { part, offset: body.len() - rest.len() };
