@@ -272,11 +272,17 @@ impl Switch {
 pub(crate) const fn refusal_of(error: &HsmError) -> Refusal {
     match error {
         HsmError::MacMismatch => Refusal::BadMac,
-        HsmError::PinBlock => Refusal::BadPinBlock,
-        HsmError::Track => Refusal::Format,
+        HsmError::PinBlock | HsmError::PinLength => Refusal::BadPinBlock,
+        HsmError::Track | HsmError::Account | HsmError::Input(_) => Refusal::Format,
         HsmError::KeyBlock
+        | HsmError::KeyBlockForm
         | HsmError::KeyUsage
+        | HsmError::KeyMode
         | HsmError::Key(_)
+        | HsmError::Mismatch
+        | HsmError::PinTranslation
+        | HsmError::DecimalizationTable
+        | HsmError::KeySerialNumber
         | HsmError::Sealed
         | HsmError::Failure(_) => Refusal::Security,
     }

@@ -1,13 +1,13 @@
-//! AES, CMAC and HMAC, all from OpenSSL: the room's one file that speaks to it, apart from randomness.
+//! AES keys, and what OpenSSL does with them for the room itself: GCM and HMAC for card numbers at rest.
 //!
-//! Pure functions on octets; OpenSSL's types and errors stay in here.
+//! Pure functions on octets; the libraries' types and errors stay in here.
 
-use super::HsmError;
-use openssl::error::ErrorStack;
-use openssl::pkey::PKey;
+use super::cipher::{BlockCipher, cmac};
+use super::{HsmError, KeyDefect};
+use ::aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use ::aes::{Aes128, Aes192, Aes256};
 use openssl::sha::Sha256;
-use openssl::sign::Signer;
-use openssl::symm::{self, Cipher, Crypter, Mode};
+use openssl::symm::{self, Cipher};
 use zeroize::Zeroizing;
 
 /// Octets of an AES block.
@@ -19,15 +19,73 @@ pub(super) const NONCE: usize = 12;
 /// Octets of a GCM tag.
 pub(super) const TAG: usize = 16;
 
-/// CMAC with AES-256 (NIST SP 800-38B).
-pub(super) fn cmac(key: &[u8; KEY], data: &[u8]) -> Result<[u8; BLOCK], HsmError> {
-    let compute = || -> Result<[u8; BLOCK], ErrorStack> {
-        let key = PKey::cmac(&Cipher::aes_256_cbc(), key)?;
-        let mut out = [0; BLOCK];
-        Signer::new_without_digest(&key)?.sign_oneshot(&mut out, data)?;
-        Ok(out)
-    };
-    compute().map_err(|_| HsmError::Failure("CMAC"))
+/// An AES key of 128, 192 or 256 bits, its schedule wiped when dropped. Prints its length only.
+pub struct AesKey(Schedule);
+
+enum Schedule {
+    Aes128(Aes128),
+    Aes192(Aes192),
+    Aes256(Aes256),
+}
+
+impl AesKey {
+    /// Takes a clear key of 16, 24 or 32 octets.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] for another length.
+    pub fn new(clear: &[u8]) -> Result<Self, HsmError> {
+        let length = |_| HsmError::Key(KeyDefect::Length);
+        Ok(Self(match clear.len() {
+            16 => Schedule::Aes128(Aes128::new_from_slice(clear).map_err(length)?),
+            24 => Schedule::Aes192(Aes192::new_from_slice(clear).map_err(length)?),
+            _ => Schedule::Aes256(Aes256::new_from_slice(clear).map_err(length)?),
+        }))
+    }
+
+    /// Octets of the key.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        match self.0 {
+            Schedule::Aes128(_) => 16,
+            Schedule::Aes192(_) => 24,
+            Schedule::Aes256(_) => KEY,
+        }
+    }
+
+    /// The KCV as 6 upper-case hexadecimal characters: CMAC of a block of zeros (X9.143, annex A).
+    #[must_use]
+    pub fn kcv(&self) -> String {
+        let [a, b, c, ..] = cmac(self, &[0; BLOCK]);
+        hex::encode_upper([a, b, c])
+    }
+}
+
+impl BlockCipher<BLOCK> for AesKey {
+    fn encrypt(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        let mut block = block.into();
+        match &self.0 {
+            Schedule::Aes128(key) => key.encrypt_block(&mut block),
+            Schedule::Aes192(key) => key.encrypt_block(&mut block),
+            Schedule::Aes256(key) => key.encrypt_block(&mut block),
+        }
+        block.into()
+    }
+
+    fn decrypt(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        let mut block = block.into();
+        match &self.0 {
+            Schedule::Aes128(key) => key.decrypt_block(&mut block),
+            Schedule::Aes192(key) => key.decrypt_block(&mut block),
+            Schedule::Aes256(key) => key.decrypt_block(&mut block),
+        }
+        block.into()
+    }
+}
+
+impl std::fmt::Debug for AesKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AesKey({} octets)", self.octets())
+    }
 }
 
 /// HMAC with SHA-256 (RFC 2104). On OpenSSL's hash itself: its EVP interface to HMAC takes twenty times as
@@ -44,26 +102,6 @@ fn keyed_hash(key: &[u8; KEY], mask: u8, data: &[u8]) -> Zeroizing<[u8; KEY]> {
     hash.update(block.as_slice());
     hash.update(data);
     Zeroizing::new(hash.finish())
-}
-
-/// AES-256-CBC over whole blocks, without padding.
-pub(super) fn cbc(
-    mode: Mode,
-    key: &[u8; KEY],
-    iv: &[u8; BLOCK],
-    data: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, HsmError> {
-    let compute = || -> Result<Zeroizing<Vec<u8>>, ErrorStack> {
-        let mut engine = Crypter::new(Cipher::aes_256_cbc(), mode, key, Some(iv))?;
-        engine.pad(false);
-        // OpenSSL's wrapper wants room for one block more than it writes.
-        let mut out = Zeroizing::new(vec![0; data.len() + BLOCK]);
-        let written = engine.update(data, &mut out)?;
-        let rest = engine.finalize(out.get_mut(written..).unwrap_or_default())?;
-        out.truncate(written + rest);
-        Ok(out)
-    };
-    compute().map_err(|_| HsmError::Failure("AES-CBC"))
 }
 
 /// AES-256-GCM: the ciphertext and behind it the tag.
@@ -89,7 +127,10 @@ pub(super) fn gcm_open(
 
 #[cfg(test)]
 mod tests {
+    use super::super::cipher::{cbc_decrypt, cbc_encrypt};
     use super::*;
+    use openssl::pkey::PKey;
+    use openssl::sign::Signer;
 
     fn octets<const N: usize>(text: &str) -> [u8; N] {
         hex::decode(text).unwrap().try_into().unwrap()
@@ -97,16 +138,31 @@ mod tests {
 
     #[test]
     fn known_answers() {
-        // NIST SP 800-38B, D.3: CMAC-AES256, no data and one block; SP 800-38A, F.2.5: CBC-AES256.
-        let key = octets("603DEB1015CA71BE2B73AEF0857D77811F352C073B6108D72D9810A30914DFF4");
+        // FIPS 197, appendix C; SP 800-38A, F.2.5: CBC-AES256; the classic AES-128 key's check value.
+        let keys = octets::<32>("000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F");
+        let clear: [u8; 16] = octets("00112233445566778899AABBCCDDEEFF");
+        let rows = [
+            (16, "69C4E0D86A7B0430D8CDB78070B4C55A"),
+            (24, "DDA97CA4864CDFE06EAF70A0EC0D7191"),
+            (32, "8EA2B7CA516745BFEAFC49904B496089"),
+        ];
+        for (length, expected) in rows {
+            let key = AesKey::new(&keys[..length]).unwrap();
+            assert_eq!(hex::encode_upper(key.encrypt(clear)), expected);
+            assert_eq!(key.decrypt(octets(expected)), clear);
+            assert_eq!(format!("{key:?}"), format!("AesKey({length} octets)"));
+        }
+        assert_eq!(AesKey::new(&clear).unwrap().kcv(), "53E107");
+        for length in [0, 8, 15, 31] {
+            assert_eq!(AesKey::new(&keys[..length]).err(), Some(HsmError::Key(KeyDefect::Length)));
+        }
+        let key: [u8; 32] = octets("603DEB1015CA71BE2B73AEF0857D77811F352C073B6108D72D9810A30914DFF4");
+        let key = AesKey::new(&key).unwrap();
         let clear: [u8; 16] = octets("6BC1BEE22E409F96E93D7E117393172A");
-        assert_eq!(hex::encode_upper(cmac(&key, &[]).unwrap()), "028962F61B7BF89EFC6B551F4667D983");
-        assert_eq!(hex::encode_upper(cmac(&key, &clear).unwrap()), "28A7023F452E8F82BD4BF28D8C37C35C");
         let iv = octets("000102030405060708090A0B0C0D0E0F");
-        let cipher = cbc(Mode::Encrypt, &key, &iv, &clear).unwrap();
+        let cipher = cbc_encrypt(&key, iv, &clear).unwrap();
         assert_eq!(hex::encode_upper(&*cipher), "F58C4C04D6E5F1BA779EABFB5F7BFBD6");
-        assert_eq!(*cbc(Mode::Decrypt, &key, &iv, &cipher).unwrap(), clear);
-        assert_eq!(cbc(Mode::Encrypt, &key, &iv, &[0; 15]).err(), Some(HsmError::Failure("AES-CBC")));
+        assert_eq!(*cbc_decrypt(&key, iv, &cipher).unwrap(), clear);
 
         // The GCM specification's test cases 13 and 14.
         let rows = [

@@ -3,7 +3,8 @@
 //! Every DES round of this room goes through [`DesKey`], so another engine can take the place of crate
 //! `des` here. Knows nothing of key blocks, usages or messages.
 
-use super::HsmError;
+use super::cipher::{BlockCipher, ecb_decrypt, ecb_encrypt};
+use super::{HsmError, KeyDefect};
 use ::des::Des;
 use ::des::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use zeroize::Zeroizing;
@@ -42,7 +43,7 @@ impl KeyLength {
             8 => Ok(Self::Single),
             16 => Ok(Self::Double),
             24 => Ok(Self::Triple),
-            _ => Err(HsmError::Key("length is not 8, 16 or 24 octets")),
+            _ => Err(HsmError::Key(KeyDefect::Length)),
         }
     }
 }
@@ -121,29 +122,17 @@ impl DesKey {
     /// Encrypts whole blocks, each by itself (ECB).
     ///
     /// # Errors
-    /// [`HsmError::Failure`] unless `data` is a multiple of 8 octets.
+    /// [`HsmError::Input`] unless `data` is a multiple of 8 octets.
     pub fn encrypt_ecb(&self, data: &[u8]) -> Result<Vec<u8>, HsmError> {
-        let (blocks, rest) = data.as_chunks::<BLOCK>();
-        if !rest.is_empty() {
-            return Err(HsmError::Failure("data is not a multiple of the DES block"));
-        }
-        Ok(blocks.iter().flat_map(|block| self.encrypt(*block)).collect())
+        ecb_encrypt(self, data)
     }
 
     /// Decrypts whole blocks, each by itself (ECB).
     ///
     /// # Errors
-    /// [`HsmError::Failure`] unless `data` is a multiple of 8 octets.
+    /// [`HsmError::Input`] unless `data` is a multiple of 8 octets.
     pub fn decrypt_ecb(&self, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, HsmError> {
-        let (blocks, rest) = data.as_chunks::<BLOCK>();
-        if !rest.is_empty() {
-            return Err(HsmError::Failure("data is not a multiple of the DES block"));
-        }
-        let mut clear = Zeroizing::new(vec![0; data.len()]);
-        for (out, block) in clear.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
-            *out = self.decrypt(*block);
-        }
-        Ok(clear)
+        ecb_decrypt(self, data)
     }
 
     /// The check value: 8 zero octets encrypted. Its first 3 octets are the KCV that people compare, its
@@ -164,6 +153,16 @@ impl DesKey {
 impl std::fmt::Debug for DesKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "DesKey({:?})", self.length())
+    }
+}
+
+impl BlockCipher<BLOCK> for DesKey {
+    fn encrypt(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        self.encrypt(block)
+    }
+
+    fn decrypt(&self, block: [u8; BLOCK]) -> [u8; BLOCK] {
+        self.decrypt(block)
     }
 }
 
@@ -199,9 +198,13 @@ pub fn set_odd_parity(key: &mut [u8]) {
 pub fn check_strength(key: &[u8]) -> Result<(), HsmError> {
     KeyLength::of(key.len())?;
     if key.iter().any(|octet| octet.count_ones().is_multiple_of(2)) {
-        return Err(HsmError::Key("parity is not odd"));
+        return Err(HsmError::Key(KeyDefect::Parity));
     }
-    ::des::weak_key_test(key).map_err(|_| HsmError::Key("weak, or two of its parts are equal"))
+    let (parts, _) = key.as_chunks::<BLOCK>();
+    if parts.iter().enumerate().any(|(at, part)| parts.iter().skip(at + 1).any(|other| other == part)) {
+        return Err(HsmError::Key(KeyDefect::Repeats));
+    }
+    ::des::weak_key_test(key).map_err(|_| HsmError::Key(KeyDefect::Weak))
 }
 
 #[cfg(test)]
@@ -303,9 +306,10 @@ mod tests {
 
     #[test]
     fn keys_that_may_not_serve_are_refused() {
-        let parity = HsmError::Key("parity is not odd");
-        let weak = HsmError::Key("weak, or two of its parts are equal");
-        let length = HsmError::Key("length is not 8, 16 or 24 octets");
+        let parity = HsmError::Key(KeyDefect::Parity);
+        let weak = HsmError::Key(KeyDefect::Weak);
+        let repeats = HsmError::Key(KeyDefect::Repeats);
+        let length = HsmError::Key(KeyDefect::Length);
         let rows = [
             ("good double", K0, Ok(())),
             ("good single", "13579BDF02468ACE", Ok(())),
@@ -314,8 +318,8 @@ mod tests {
             ("all zero, parity set", "0101010101010101FEDCBA9876543210", Err(weak)),
             ("weak", "FEFEFEFEFEFEFEFE", Err(weak)),
             ("semi-weak, right half", "0123456789ABCDEF01FE01FE01FE01FE", Err(weak)),
-            ("K1 = K2", "0123456789ABCDEF0123456789ABCDEF", Err(weak)),
-            ("triple K2 = K3", "0123456789ABCDEFFEDCBA9876543210FEDCBA9876543210", Err(weak)),
+            ("K1 = K2", "0123456789ABCDEF0123456789ABCDEF", Err(repeats)),
+            ("triple K2 = K3", "0123456789ABCDEFFEDCBA9876543210FEDCBA9876543210", Err(repeats)),
             ("seven octets", "0123456789ABCD", Err(length)),
             ("nothing", "", Err(length)),
         ];

@@ -8,8 +8,8 @@
 //! Keys are under the TMK, ECB; the eight zeros behind the MAK are in clear. A KCV is the first four octets
 //! of zeros encrypted under the key: single DES for the MAK, whose length is single in every form.
 
-use super::HsmError;
 use super::des::{DesKey, KeyLength};
+use super::{HsmError, KeyDefect};
 use crate::transaction::KeyForm;
 
 /// Octets of a check value on this wire.
@@ -77,7 +77,7 @@ impl Layout {
 /// [`HsmError::Key`] when the length is not the form's, a check value does not match, or the form has no
 /// keys.
 pub fn read_working_keys(tmk: &DesKey, form: KeyForm, wire: &[u8]) -> Result<WorkingKeys, HsmError> {
-    let layout = Layout::of(form).ok_or(HsmError::Key("this form holds no keys"))?;
+    let layout = Layout::of(form).ok_or(HsmError::Input("this form holds no keys"))?;
     let mut rest = wire;
     let tpk = take(&mut rest, tmk, layout.tpk, &[])?;
     let tak = take(&mut rest, tmk, KeyLength::Single, layout.fill)?;
@@ -85,18 +85,14 @@ pub fn read_working_keys(tmk: &DesKey, form: KeyForm, wire: &[u8]) -> Result<Wor
     if rest.is_empty() { Ok(WorkingKeys { tpk, tak, tdk }) } else { Err(LENGTH) }
 }
 
-const LENGTH: HsmError = HsmError::Key("working keys are not as long as their form");
+const LENGTH: HsmError = HsmError::Key(KeyDefect::Length);
 
 fn take(rest: &mut &[u8], tmk: &DesKey, length: KeyLength, fill: &[u8]) -> Result<DesKey, HsmError> {
     let key = rest.split_off(..length.octets()).ok_or(LENGTH)?;
     rest.split_off(..fill.len()).ok_or(LENGTH)?;
     let kcv = rest.split_off(..KCV).ok_or(LENGTH)?;
     let key = DesKey::new(&tmk.decrypt_ecb(key)?)?;
-    if key.check_value().starts_with(kcv) {
-        Ok(key)
-    } else {
-        Err(HsmError::Key("check value does not match"))
-    }
+    if key.check_value().starts_with(kcv) { Ok(key) } else { Err(HsmError::Key(KeyDefect::CheckValue)) }
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@
 //! ```
 //! What the codes mean to this HSM is [`super::policy`]'s affair.
 
-use super::HsmError;
-use super::aes::{self, BLOCK, KEY};
-use openssl::symm::Mode;
+use super::aes::{AesKey, BLOCK, KEY};
+use super::cipher::{cbc_decrypt, cbc_encrypt, cmac};
+use super::{HsmError, KeyDefect};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -44,8 +44,8 @@ pub struct Header {
 
 /// The two keys that a key block protection key becomes: one encrypts, one authenticates.
 pub struct Protection {
-    kbek: Zeroizing<[u8; KEY]>,
-    kbak: Zeroizing<[u8; KEY]>,
+    kbek: AesKey,
+    kbak: AesKey,
 }
 
 impl Protection {
@@ -54,7 +54,8 @@ impl Protection {
     /// # Errors
     /// [`HsmError::Failure`].
     pub fn new(kbpk: &[u8; KEY]) -> Result<Self, HsmError> {
-        Ok(Self { kbek: derive(kbpk, 0x0000)?, kbak: derive(kbpk, 0x0001)? })
+        let kbpk = AesKey::new(kbpk)?;
+        Ok(Self { kbek: derive(&kbpk, 0x0000)?, kbak: derive(&kbpk, 0x0001)? })
     }
 
     /// Wraps a key of 8 to 30 octets. `pad` must be random: it hides the key's length.
@@ -64,15 +65,15 @@ impl Protection {
     pub fn wrap(&self, header: Header, key: &[u8], pad: &[u8; PAD]) -> Result<String, HsmError> {
         let mut payload = Zeroizing::new([0; PAYLOAD]);
         payload.copy_from_slice(pad);
-        let bits = u16::try_from(key.len() * 8).map_err(|_| HsmError::Key("too long for a key block"))?;
+        let bits = u16::try_from(key.len() * 8).map_err(|_| HsmError::Key(KeyDefect::Length))?;
         let (length, rest) = payload.split_at_mut(2);
         length.copy_from_slice(&bits.to_be_bytes());
-        rest.get_mut(..key.len()).ok_or(HsmError::Key("too long for a key block"))?.copy_from_slice(key);
+        rest.get_mut(..key.len()).ok_or(HsmError::Key(KeyDefect::Length))?.copy_from_slice(key);
 
         let mut block = header.text(HEADER + 2 * PAYLOAD + 2 * BLOCK);
-        let mac = self.mac(block.as_bytes(), payload.as_slice())?;
-        let cipher = aes::cbc(Mode::Encrypt, &self.kbek, &mac, payload.as_slice())?;
-        block.push_str(&hex::encode_upper(&*cipher));
+        let mac = self.mac(block.as_bytes(), payload.as_slice());
+        let cipher = cbc_encrypt(&self.kbek, mac, payload.as_slice())?;
+        block.push_str(&hex::encode_upper(cipher));
         block.push_str(&hex::encode_upper(mac));
         Ok(block)
     }
@@ -86,8 +87,8 @@ impl Protection {
         let header = Header::read(head, block.len())?;
         let octets = upper_hex(body)?;
         let (cipher, mac) = octets.split_last_chunk::<BLOCK>().ok_or(HsmError::KeyBlock)?;
-        let payload = aes::cbc(Mode::Decrypt, &self.kbek, mac, cipher).map_err(|_| HsmError::KeyBlock)?;
-        let expected = self.mac(head.as_bytes(), &payload)?;
+        let payload = cbc_decrypt(&self.kbek, *mac, cipher).map_err(|_| HsmError::KeyBlock)?;
+        let expected = self.mac(head.as_bytes(), &payload);
         if !bool::from(expected.ct_eq(mac)) {
             return Err(HsmError::KeyBlock);
         }
@@ -97,20 +98,20 @@ impl Protection {
         Ok((header, Zeroizing::new(key.to_vec())))
     }
 
-    fn mac(&self, header: &[u8], payload: &[u8]) -> Result<[u8; BLOCK], HsmError> {
+    fn mac(&self, header: &[u8], payload: &[u8]) -> [u8; BLOCK] {
         let covered = Zeroizing::new([header, payload].concat());
-        aes::cmac(&self.kbak, &covered)
+        cmac(&self.kbak, &covered)
     }
 }
 
 /// Two CMAC blocks make 256 bits: counter, use, separator, algorithm 4 (AES-256), length in bits.
-fn derive(kbpk: &[u8; KEY], purpose: u16) -> Result<Zeroizing<[u8; KEY]>, HsmError> {
+fn derive(kbpk: &AesKey, purpose: u16) -> Result<AesKey, HsmError> {
     let mut derived = Zeroizing::new([0; KEY]);
     for (counter, half) in (1u8..).zip(derived.as_chunks_mut::<BLOCK>().0) {
         let [high, low] = purpose.to_be_bytes();
-        *half = aes::cmac(kbpk, &[counter, high, low, 0, 0, 4, 1, 0])?;
+        *half = cmac(kbpk, &[counter, high, low, 0, 0, 4, 1, 0]);
     }
-    Ok(derived)
+    AesKey::new(derived.as_slice())
 }
 
 impl Header {
@@ -153,6 +154,7 @@ fn upper_hex(text: &str) -> Result<Vec<u8>, HsmError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cipher::BlockCipher;
     use super::*;
 
     fn protection(kbpk: &str) -> Protection {
@@ -222,14 +224,14 @@ mod tests {
     fn the_derived_keys_are_the_published_ones() {
         // The public AES test LMK of Thales key blocks, whose derivation is that of version D.
         let derived = protection("9B71333A13F9FAE72F9D0E2DAB4AD6784718012F9244033F3F26A2DE0C8AA11A");
-        assert_eq!(
-            hex::encode_upper(*derived.kbek),
-            "1B39BAA881FCEDC1CD5138CC5A31F2E82E1BB7EA3B29CF875F6AAB21268F0D17"
-        );
-        assert_eq!(
-            hex::encode_upper(*derived.kbak),
-            "B9C8CD6543528A1C6859765503FBB3A87C533BC73933513AF534A90F525308F2"
-        );
+        let rows = [
+            (derived.kbek, "1B39BAA881FCEDC1CD5138CC5A31F2E82E1BB7EA3B29CF875F6AAB21268F0D17"),
+            (derived.kbak, "B9C8CD6543528A1C6859765503FBB3A87C533BC73933513AF534A90F525308F2"),
+        ];
+        for (derived, published) in rows {
+            let published = AesKey::new(&hex::decode(published).unwrap()).unwrap();
+            assert_eq!(derived.encrypt([0; BLOCK]), published.encrypt([0; BLOCK]));
+        }
     }
 
     #[test]
@@ -258,6 +260,6 @@ mod tests {
             assert_eq!(protection.unwrap(&format!("{block}00")).err(), Some(HsmError::KeyBlock));
         }
         let long = protection.wrap(header, &[1; 31], &[0; PAD]);
-        assert_eq!(long.err(), Some(HsmError::Key("too long for a key block")));
+        assert_eq!(long.err(), Some(HsmError::Key(KeyDefect::Length)));
     }
 }

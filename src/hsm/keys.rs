@@ -4,7 +4,7 @@
 //! argument or the environment (PCI PIN 12).
 
 use super::des::{self, DesKey, KeyLength};
-use super::{HsmError, KeyBlock, SoftHsm, Usage, policy};
+use super::{HsmError, KeyBlock, KeyDefect, SoftHsm, Usage, policy};
 use zeroize::Zeroizing;
 
 impl SoftHsm {
@@ -29,16 +29,16 @@ impl SoftHsm {
         components: &[Zeroizing<Vec<u8>>],
     ) -> Result<(KeyBlock, String), HsmError> {
         let [first, rest @ ..] = components else {
-            return Err(HsmError::Key("at least two components form a key"));
+            return Err(HsmError::Key(KeyDefect::Components));
         };
         if rest.is_empty() {
-            return Err(HsmError::Key("at least two components form a key"));
+            return Err(HsmError::Key(KeyDefect::Components));
         }
         if components.iter().any(|component| component.len() != first.len()) {
-            return Err(HsmError::Key("components differ in length"));
+            return Err(HsmError::Key(KeyDefect::Components));
         }
         if components.iter().any(|component| component.iter().all(|octet| *octet == 0)) {
-            return Err(HsmError::Key("a component is zero"));
+            return Err(HsmError::Key(KeyDefect::Components));
         }
         let mut key = first.clone();
         for component in rest {
@@ -146,9 +146,9 @@ mod tests {
             (Usage::Tmk, "0123456789ABCDEFFEDCBA9876543210", Ok("08D7B4")),
             // Its parity is not odd; DES does not look at it.
             (Usage::Zpk, "C7152C20BC2C830EA7EC9E8334ABE3FE", Ok("6F1E3F")),
-            (Usage::Zpk, "01010101010101010101010101010101", Err("weak, or two of its parts are equal")),
-            (Usage::Zpk, "0000000000000000FEDCBA9876543210", Err("weak, or two of its parts are equal")),
-            (Usage::Tpk, "0123456789ABCDEF", Err("this usage takes no key of this length")),
+            (Usage::Zpk, "01010101010101010101010101010101", Err(KeyDefect::Repeats)),
+            (Usage::Zpk, "0000000000000000FEDCBA9876543210", Err(KeyDefect::Weak)),
+            (Usage::Tpk, "0123456789ABCDEF", Err(KeyDefect::Length)),
         ];
         for (usage, key, expected) in rows {
             let found = hsm().import_clear(usage, &secret(key)).map(|(_, kcv)| kcv);

@@ -3,7 +3,7 @@
 //! Under it stand all key blocks and the keys for PANs at rest. It never leaves this room.
 
 use super::HsmError;
-use super::aes::{self, KEY};
+use super::aes::{AesKey, KEY};
 use super::random::{OpenSslRandom, Random};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -95,8 +95,7 @@ impl Lmk {
     /// # Errors
     /// [`HsmError::Failure`].
     pub fn check_value(&self) -> Result<String, HsmError> {
-        let [a, b, c, ..] = aes::cmac(&self.0, &[0; aes::BLOCK])?;
-        Ok(hex::encode_upper([a, b, c]))
+        Ok(AesKey::new(self.0.as_slice())?.kcv())
     }
 
     pub(super) fn octets(&self) -> &[u8; KEY] {

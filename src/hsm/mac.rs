@@ -2,8 +2,9 @@
 //!
 //! Pure arithmetic on a clear key and octets. What a MAC covers is the dialect's affair.
 
+use super::cipher::{BlockCipher, Padding, blocks, xor};
 use super::des::{BLOCK, DesKey, KeyLength};
-use super::{HsmError, MacAlgorithm, MacCheck};
+use super::{HsmError, KeyDefect, MacAlgorithm, MacCheck};
 use subtle::ConstantTimeEq;
 
 /// Computes a MAC over `data`: 8 octets, as the wire has them. For [`MacAlgorithm::UnionPayEcb`] these are
@@ -14,14 +15,10 @@ use subtle::ConstantTimeEq;
 pub fn mac(algorithm: MacAlgorithm, key: &DesKey, data: &[u8]) -> Result<[u8; BLOCK], HsmError> {
     match (algorithm, key.length()) {
         (MacAlgorithm::UnionPayEcb, _) => Ok(union_pay_ecb(key, data)),
-        (MacAlgorithm::X99, KeyLength::Single) => Ok(cbc_mac(key, data)),
-        (MacAlgorithm::X99, KeyLength::Double | KeyLength::Triple) => {
-            Err(HsmError::Key("X9.9 takes a single-length key"))
-        }
-        (MacAlgorithm::X919, KeyLength::Double) => Ok(retail(key, data)),
-        (MacAlgorithm::X919, KeyLength::Single | KeyLength::Triple) => {
-            Err(HsmError::Key("X9.19 takes a double-length key"))
-        }
+        (MacAlgorithm::X99, KeyLength::Single) => Ok(algorithm1(key, Padding::Method1, data)),
+        (MacAlgorithm::X99, KeyLength::Double | KeyLength::Triple) => Err(HsmError::Key(KeyDefect::Length)),
+        (MacAlgorithm::X919, KeyLength::Double) => algorithm3(key, Padding::Method1, data),
+        (MacAlgorithm::X919, KeyLength::Single | KeyLength::Triple) => Err(HsmError::Key(KeyDefect::Length)),
     }
 }
 
@@ -38,38 +35,31 @@ pub fn verify(key: &DesKey, check: MacCheck<'_>) -> Result<(), HsmError> {
 /// XOR of the zero-padded blocks, as 16 hexadecimal characters L ‖ R; E(E(L) ⊕ R); the first eight of the
 /// result's hexadecimal characters (UnionPay POS terminal specification, "ECB" algorithm).
 fn union_pay_ecb(key: &DesKey, data: &[u8]) -> [u8; BLOCK] {
-    let folded = blocks(data).fold([0; BLOCK], xor);
+    let folded = blocks(data, Padding::Method1).fold([0; BLOCK], xor);
     let [left, right] = hex_halves(folded);
     hex_halves(key.encrypt(xor(key.encrypt(left), right)))[0]
 }
 
-/// ISO 9797-1 algorithm 1 with padding method 1: ANSI X9.9, FIPS 113.
-fn cbc_mac(key: &DesKey, data: &[u8]) -> [u8; BLOCK] {
-    blocks(data).fold([0; BLOCK], |chain, block| key.encrypt(xor(chain, block)))
+/// ISO/IEC 9797-1 algorithm 1: the last block of a chain. With single DES and padding method 1 it is ANSI X9.9
+/// and FIPS 113; with triple DES every block is encrypted three times.
+#[must_use]
+pub fn algorithm1<const N: usize>(key: &impl BlockCipher<N>, padding: Padding, data: &[u8]) -> [u8; N] {
+    blocks(data, padding).fold([0; N], |chain, block| key.encrypt(xor(chain, block)))
 }
 
-/// ISO 9797-1 algorithm 3 with padding method 1: ANSI X9.19. Single DES under the left half up to the last
-/// block, triple DES under the whole key for the last.
-fn retail(key: &DesKey, data: &[u8]) -> [u8; BLOCK] {
-    let mut blocks = blocks(data);
+/// ISO/IEC 9797-1 algorithm 3, with padding method 1 ANSI X9.19 ("retail MAC"): single DES under the left half up
+/// to the last block, triple DES under the whole key for the last.
+///
+/// # Errors
+/// [`HsmError::Key`] unless the key is of double length.
+pub fn algorithm3(key: &DesKey, padding: Padding, data: &[u8]) -> Result<[u8; BLOCK], HsmError> {
+    if key.length() != KeyLength::Double {
+        return Err(HsmError::Key(KeyDefect::Length));
+    }
+    let mut blocks = blocks(data, padding);
     let last = blocks.next_back().unwrap_or_default();
     let chain = blocks.fold([0; BLOCK], |chain, block| key.encrypt_left(xor(chain, block)));
-    key.encrypt(xor(chain, last))
-}
-
-/// The blocks of `data`, the last filled with zeros. No data is one block of zeros (ISO 9797-1, 6.3.2).
-fn blocks(data: &[u8]) -> impl DoubleEndedIterator<Item = [u8; BLOCK]> {
-    let (whole, rest) = data.as_chunks::<BLOCK>();
-    let padded = (!rest.is_empty() || whole.is_empty()).then(|| {
-        let mut block = [0; BLOCK];
-        block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        block
-    });
-    whole.iter().copied().chain(padded)
-}
-
-fn xor(left: [u8; BLOCK], right: [u8; BLOCK]) -> [u8; BLOCK] {
-    (u64::from_ne_bytes(left) ^ u64::from_ne_bytes(right)).to_ne_bytes()
+    Ok(key.encrypt(xor(chain, last)))
 }
 
 /// A block's 16 upper-case hexadecimal characters, in two blocks.
@@ -90,6 +80,7 @@ fn hex_digit(nibble: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::judges;
     use super::*;
     use openssl::symm::{Cipher, Crypter, Mode};
 
@@ -197,6 +188,48 @@ mod tests {
             hex::encode_upper(mac(MacAlgorithm::X919, &key, five.as_bytes()).unwrap()),
             "0D99127F7734AA58"
         );
+    }
+
+    #[test]
+    fn every_padding_has_the_published_mac() {
+        use Padding::{Method1, Method2, Method3};
+        // ISO/IEC 9797-1, annex A, both algorithms; then a published sample with all three paddings.
+        let text = b"Now is the time for all ";
+        let single = key("0123456789ABCDEF");
+        for (padding, one, three) in [
+            (Method1, "70A30640CC76DD8B", "A1C72E74EA3FA9B6"),
+            (Method2, "10E1F0F108341B6D", "E9086230CA3BE796"),
+        ] {
+            assert_eq!(hex::encode_upper(algorithm1(&single, padding, text)), one);
+            assert_eq!(hex::encode_upper(algorithm3(&key(K0), padding, text).unwrap()), three);
+        }
+        let hello = key("41414141414141414242424242424242");
+        for (padding, expected) in
+            [(Method1, "3DDE5C5511661CBF"), (Method2, "E16941032C3BC7D4"), (Method3, "BA90F750EF43F668")]
+        {
+            let computed = algorithm3(&hello, padding, b"hello world").unwrap();
+            assert_eq!(hex::encode_upper(computed), expected, "{padding:?}");
+        }
+    }
+
+    #[test]
+    fn psec_agrees() {
+        let mut chance = judges::Chance::new(9797);
+        let (mut cases, mut ours) = (Vec::new(), Vec::new());
+        for round in 0..4000 {
+            let padding = [Padding::Method1, Padding::Method2, Padding::Method3][round % 3];
+            let length = chance.within(0, 300);
+            let (key, data) = (chance.des_key([8, 16][round % 2]), chance.octets(length));
+            let schedule = DesKey::new(&key).unwrap();
+            let computed = if key.len() == 8 {
+                algorithm1(&schedule, padding, &data)
+            } else {
+                algorithm3(&schedule, padding, &data).unwrap()
+            };
+            cases.push(vec![(round % 3 + 1).to_string(), hex::encode(&key), hex::encode(&data)]);
+            ours.push(hex::encode_upper(computed));
+        }
+        judges::agree(include_str!("judges/mac.py"), &cases, &ours);
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! Clear keys and clear PINs live in this room only. Callers hold keys as [`KeyBlock`]s,
 //! authenticated under the local master key (LMK), and pass them back in.
 
-mod aes;
+pub mod aes;
 mod cache;
+pub mod cipher;
 pub mod des;
 mod issue;
+#[cfg(test)]
+mod judges;
 pub mod key_block;
 mod keys;
 pub mod lmk;
@@ -98,18 +101,71 @@ pub enum HsmError {
     /// The key block is altered, or of another LMK.
     #[error("key block is not authentic")]
     KeyBlock,
+    /// The key block is not written as its scheme says.
+    #[error("key block is malformed")]
+    KeyBlockForm,
     /// The key may not be used for this.
     #[error("key is not of the usage this needs")]
     KeyUsage,
-    /// The key's length or parity is not acceptable.
+    /// The key may not be used in this direction.
+    #[error("key is not of the mode of use this needs")]
+    KeyMode,
+    /// The key itself is not acceptable.
     #[error("key is not acceptable: {0}")]
-    Key(&'static str),
+    Key(KeyDefect),
+    /// A PIN, a card value or a cryptogram is another than the one computed.
+    #[error("does not verify")]
+    Mismatch,
+    /// A PIN is shorter than 4 or longer than 12 digits.
+    #[error("PIN is not of 4 to 12 digits")]
+    PinLength,
+    /// PCI PIN 3-3 forbids to translate between these formats, or to change the PAN.
+    #[error("translation between these PIN block formats is forbidden")]
+    PinTranslation,
+    /// An account number is not of the digits that the algorithm needs.
+    #[error("account number is not valid")]
+    Account,
+    /// A decimalization table has too few different digits, or one of them too often.
+    #[error("decimalization table is not valid")]
+    DecimalizationTable,
+    /// A key serial number with a counter that no device uses: zero or with too many ones (X9.24).
+    #[error("key serial number is not valid")]
+    KeySerialNumber,
+    /// What is to be worked on is not of the length or form that the algorithm takes.
+    #[error("input is not acceptable: {0}")]
+    Input(&'static str),
     /// The sealed PAN is altered, or of another data key.
     #[error("sealed card number is not authentic")]
     Sealed,
     /// The HSM itself failed.
     #[error("HSM failure: {0}")]
     Failure(&'static str),
+}
+
+/// What makes a key unacceptable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyDefect {
+    /// Not as long as its algorithm, its usage or its form says.
+    #[error("length")]
+    Length,
+    /// An octet of a DES key with an even count of ones.
+    #[error("parity is not odd")]
+    Parity,
+    /// A weak, semi-weak or possibly weak DES key (NIST SP 800-67, 3.3.2).
+    #[error("weak")]
+    Weak,
+    /// Two parts of a triple DES key are equal: single DES dressed as triple (PCI PIN 2-3).
+    #[error("two of its parts are equal")]
+    Repeats,
+    /// Fewer than two components, or one that is zero or there twice (PCI PIN 6-1).
+    #[error("components do not form a key")]
+    Components,
+    /// The check value is another key's.
+    #[error("check value does not match")]
+    CheckValue,
+    /// The algorithm does not take such a key.
+    #[error("algorithm")]
+    Algorithm,
 }
 
 /// A terminal's keys of one generation.

@@ -16,7 +16,7 @@
 
 use super::des::{self, KeyLength};
 use super::key_block::Header;
-use super::{HsmError, Usage};
+use super::{HsmError, KeyDefect, Usage};
 
 /// Every usage, for looking one up by its code.
 pub(super) const ALL: [Usage; 7] =
@@ -86,7 +86,7 @@ pub fn check_import(usage: Usage, key: &[u8]) -> Result<(), HsmError> {
     }
     let only_issued = (usage, length) == (Usage::Tpk, KeyLength::Single);
     if only_issued || !may_have(usage, length) {
-        return Err(HsmError::Key("this usage takes no key of this length"));
+        return Err(HsmError::Key(KeyDefect::Length));
     }
     des::check_strength(key)
 }

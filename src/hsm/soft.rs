@@ -140,7 +140,7 @@ impl SoftHsm {
 
     fn make_keys(&self, tmk: &KeyBlock, form: KeyForm) -> Result<IssuedKeys, HsmError> {
         let tmk = self.key(tmk, &[Usage::Tmk])?;
-        let layout = Layout::of(form).ok_or(HsmError::Key("this form holds no keys"))?;
+        let layout = Layout::of(form).ok_or(HsmError::Input("this form holds no keys"))?;
         let tpk = self.draw(layout.tpk)?;
         let tak = self.draw(KeyLength::Single)?;
         let tdk = layout.tdk.map(|length| self.draw(length)).transpose()?;
@@ -316,7 +316,7 @@ mod tests {
         let (tmk, _) = hsm.import_clear(Usage::Tmk, &octets(TMK)).unwrap();
         assert_eq!(
             now(hsm.issue_keys(&tmk, KeyForm::None)).err(),
-            Some(HsmError::Key("this form holds no keys"))
+            Some(HsmError::Input("this form holds no keys"))
         );
         let (one, two) =
             (now(hsm.issue_keys(&tmk, KeyForm::Double)), now(hsm.issue_keys(&tmk, KeyForm::Double)));
