@@ -12,6 +12,11 @@ pub trait BlockCipher<const N: usize> {
     fn encrypt(&self, block: [u8; N]) -> [u8; N];
     /// Decrypts one block.
     fn decrypt(&self, block: [u8; N]) -> [u8; N];
+
+    /// The last block of a chain that begins with zeros.
+    fn chain(&self, blocks: impl Iterator<Item = [u8; N]>) -> [u8; N] {
+        blocks.fold([0; N], |chain, block| self.encrypt(xor(chain, block)))
+    }
 }
 
 const BLOCKS: HsmError = HsmError::Input("data is not whole blocks");
@@ -90,8 +95,7 @@ pub fn cmac<const N: usize>(key: &impl BlockCipher<N>, data: &[u8]) -> [u8; N] {
         ([before @ .., last], []) => (xor(*last, once), before),
         (_, _) => (xor(filled(rest, 0x80), doubled(once)), blocks),
     };
-    let chain = before.iter().fold([0; N], |chain, block| key.encrypt(xor(chain, *block)));
-    key.encrypt(xor(chain, last))
+    key.chain(before.iter().copied().chain([last]))
 }
 
 /// A block times x in the field of its width (NIST SP 800-38B, 6.1).

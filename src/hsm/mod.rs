@@ -7,6 +7,10 @@ pub mod aes;
 mod cache;
 pub mod cipher;
 pub mod des;
+mod des_gates;
+mod des_round;
+mod des_sliced;
+mod des_tables;
 mod issue;
 #[cfg(test)]
 mod judges;
