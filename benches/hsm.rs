@@ -1,8 +1,11 @@
-//! What the software HSM costs a payment: MACs, a PIN translation, and the whole first verb.
+//! What the software HSM costs a payment: the rounds of DES, MACs, a PIN translation, and the whole first verb.
 
+use ::des::Des;
+use ::des::cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
+use tollgate::hsm::cipher::Padding;
 use tollgate::hsm::{
     DesKey, Forward, Hsm, HsmError, KeyLength, Lmk, MacAlgorithm, MacCheck, Open, SoftHsm, TerminalKeys,
     Usage, Verb, mac, track,
@@ -41,6 +44,68 @@ fn macs(criterion: &mut Criterion) -> Result<(), HsmError> {
     Ok(())
 }
 
+/// The rounds themselves, beside crate `des`: a retail MAC of 250 octets by each, and by ours for 64 at once.
+fn rounds(criterion: &mut Criterion) -> Result<(), HsmError> {
+    let data = [0x30; 250];
+    let ours = DesKey::new(&TMK)?;
+    let (left, right) = TMK.split_at(8);
+    let [left, right] = [left, right].map(|half| Des::new_from_slice(half).ok());
+    let (Some(left), Some(right)) = (left, right) else { return Err(HsmError::Failure("crate des")) };
+    let theirs = |data: &[u8]| {
+        let mut chain = Block::<Des>::default();
+        for block in data.chunks(8) {
+            chain.iter_mut().zip(block).for_each(|(octet, other)| *octet ^= other);
+            left.encrypt_block(&mut chain);
+        }
+        right.decrypt_block(&mut chain);
+        left.encrypt_block(&mut chain);
+        <[u8; 8]>::from(chain)
+    };
+    assert_eq!(mac::algorithm3(&ours, Padding::Method1, &data)?, theirs(&data));
+    let mut group = criterion.benchmark_group("hsm/retail_mac_250_octets");
+    group.bench_function("one", |bench| {
+        bench.iter(|| mac::algorithm3(&ours, Padding::Method1, black_box(&data)));
+    });
+    group.bench_function("crate_des", |bench| bench.iter(|| theirs(black_box(&data))));
+    let keys = (0..64).map(|lane: u8| DesKey::new(&TMK.map(|octet| octet ^ (2 * lane))));
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    let messages: Vec<_> = keys.iter().map(|key| (key, data.as_slice())).collect();
+    group.bench_function("sixty_four", |bench| {
+        bench.iter(|| mac::algorithm3_of_many(black_box(&messages), Padding::Method1));
+    });
+    group.finish();
+    Ok(())
+}
+
+/// What a payment asks of the HSM: check a MAC of 200 octets (X9.19), translate a PIN block, MAC the reply; beside the
+/// same 60 DES operations by themselves: 25 blocks and two more for each MAC, three for each side of the PIN block.
+fn payment(criterion: &mut Criterion) -> Result<(), HsmError> {
+    let hsm = SoftHsm::new(&Lmk::from_bytes([0x41; 32]))?;
+    let pan = Pan::parse("6225880012345675").map_err(|_| HsmError::Track)?;
+    let (tak, _) = hsm.import_clear(Usage::Tak, &TMK)?;
+    let (tpk, _) = hsm.import_clear(Usage::Tpk, &TDK)?;
+    let (zpk, _) = hsm.generate(Usage::Zpk, KeyLength::Double)?;
+    let pin = tollgate::hsm::pin_block::Pin::parse("123456")?;
+    let block = DesKey::new(&TDK)?.encrypt(*tollgate::hsm::pin_block::encode_iso0(&pin, &pan));
+    let (data, algorithm) = ([0x30; 200], MacAlgorithm::X919);
+    let expected = mac::mac(algorithm, &DesKey::new(&TMK)?, &data)?;
+    let step = || -> Result<[u8; 8], HsmError> {
+        now(hsm.verify_mac(&tak, MacCheck { algorithm, data: black_box(&data), mac: &expected }))?;
+        let forward = Forward { block: black_box(block), with_pan: true, tpk: &tpk, zpk: &zpk, pan: &pan };
+        now(hsm.forward(forward))?;
+        now(hsm.mac(&tak, algorithm, black_box(&data)))
+    };
+    step()?;
+    let single = DesKey::new(&TMK[..8])?;
+    let mut group = criterion.benchmark_group("hsm/payment");
+    group.bench_function("mac_pin_mac", |bench| bench.iter(step));
+    group.bench_function("its_des_operations", |bench| {
+        bench.iter(|| (0..60).fold(black_box([0; 8]), |chain, _| single.encrypt(chain)));
+    });
+    group.finish();
+    Ok(())
+}
+
 fn verbs(criterion: &mut Criterion) -> Result<(), HsmError> {
     let hsm = SoftHsm::new(&Lmk::from_bytes([0x41; 32]))?;
     let pan = Pan::parse("6225880012345675").map_err(|_| HsmError::Track)?;
@@ -75,7 +140,10 @@ fn verbs(criterion: &mut Criterion) -> Result<(), HsmError> {
 }
 
 fn all(criterion: &mut Criterion) {
-    let done = macs(criterion).and_then(|()| verbs(criterion));
+    let done = rounds(criterion)
+        .and_then(|()| macs(criterion))
+        .and_then(|()| payment(criterion))
+        .and_then(|()| verbs(criterion));
     assert_eq!(done, Ok(()), "the benches' own data");
 }
 
