@@ -14,7 +14,9 @@ mod des_tables;
 mod issue;
 #[cfg(test)]
 mod judges;
+mod key_binding;
 pub mod key_block;
+pub mod key_block_header;
 mod keys;
 pub mod lmk;
 pub mod mac;

@@ -5,7 +5,7 @@
 use super::aes;
 use super::cipher::cmac;
 use super::des::DesKey;
-use super::key_block::Protection;
+use super::key_block::{Protection, Version};
 use super::{HsmError, MacAlgorithm, mac, pin_block, track};
 use crate::transaction::{Pan, Track2};
 
@@ -99,7 +99,7 @@ fn track_both_ways() -> Result<Vec<u8>, HsmError> {
 fn unwrap_key_block() -> Result<Vec<u8>, HsmError> {
     let block = "D0112B0TN00N000037DB9B046B7B0048785690759580ABC3\
         B9842AB4BB7717B49E92528E575785D8123559376A2553B27BE94F054F4E971C";
-    Ok(Protection::new(&[0x41; 32])?.unwrap(block)?.1.to_vec())
+    Ok(Protection::new(Version::D, &[0x41; 32])?.unwrap(block)?.1.to_vec())
 }
 
 fn hmac() -> Result<Vec<u8>, HsmError> {

@@ -6,7 +6,7 @@
 use super::cache::{Cache, WorkingKey};
 use super::des::{DesKey, KeyLength};
 use super::issue::Layout;
-use super::key_block::{PAD, Protection};
+use super::key_block::{PAD, Protection, Version};
 use super::lmk::Lmk;
 use super::random::{OpenSslRandom, Random};
 use super::seal::DataKeys;
@@ -42,7 +42,7 @@ impl SoftHsm {
     pub fn with_random(lmk: &Lmk, random: Box<dyn Random>) -> Result<Self, HsmError> {
         Self::self_test()?;
         Ok(Self {
-            protection: Protection::new(lmk.octets())?,
+            protection: Protection::new(Version::D, lmk.octets())?,
             data_keys: DataKeys::new(lmk),
             cache: Cache::new(),
             random,
@@ -68,7 +68,10 @@ impl SoftHsm {
 
     fn unwrap(&self, block: &KeyBlock) -> Result<Arc<WorkingKey>, HsmError> {
         let (header, clear) = self.protection.unwrap(block.as_str())?;
-        let usage = policy::usage(header, KeyLength::of(clear.len())?)?;
+        if !header.optional.is_empty() {
+            return Err(HsmError::KeyUsage);
+        }
+        let usage = policy::usage(header.fixed, KeyLength::of(clear.len())?)?;
         let key = Arc::new(WorkingKey { usage, key: DesKey::new(&clear)? });
         self.cache.keep(block.clone(), Arc::clone(&key));
         Ok(key)
@@ -79,7 +82,8 @@ impl SoftHsm {
         let header = policy::header(usage, KeyLength::of(clear.len())?);
         let mut pad = Zeroizing::new([0; PAD]);
         self.random.fill(pad.as_mut_slice())?;
-        Ok(KeyBlock::new(self.protection.wrap(header, clear, &pad)?))
+        let masked = KeyLength::Triple.octets();
+        Ok(KeyBlock::new(self.protection.wrap(&header.into(), clear, masked, pad.as_slice())?))
     }
 
     fn open_message(&self, open: &Open<'_>) -> Result<Opened, HsmError> {
@@ -510,7 +514,8 @@ mod tests {
             let foreign = other.generate(*usage, KeyLength::Double).unwrap().0;
             for bad in [KeyBlock::new(text), foreign, KeyBlock::new(""), KeyBlock::new("D0112")] {
                 for (verb, (_, found)) in verbs_with(&hsm, &own, &bad).into_iter().enumerate() {
-                    assert_eq!(found, Some(HsmError::KeyBlock), "verb {verb}, {usage:?}, {bad:?}");
+                    let refused = matches!(found, Some(HsmError::KeyBlock | HsmError::KeyBlockForm));
+                    assert!(refused, "verb {verb}, {usage:?}, {bad:?}: {found:?}");
                 }
             }
         }
