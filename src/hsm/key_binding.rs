@@ -1,19 +1,21 @@
-//! How a key is bound to its header: the constructions that the key blocks of X9.143, ISO 20038 and payShields share.
+//! How a key is bound to its header: the constructions that the key blocks of X9.143, ISO 20038 and
+//! payShields share.
 //!
-//! | binding | used by | keys | MAC | initial value |
+//! | binding | used by | keys | MAC | IV |
 //! |---|---|---|---|---|
-//! | variant | A, C; Thales 0 | KBPK ⊕ `45`…, ⊕ `4D`… | 4 octets of a CBC-MAC of header and ciphertext | header |
-//! | derived, DES | B | CMAC of a counter | 8 octets of CMAC of header and payload | MAC |
-//! | derived, AES | D | CMAC of a counter | 16 octets of CMAC of header and payload | MAC |
-//! | counter | E | CMAC of a counter | 16 octets of CMAC of header and payload | MAC, CTR instead of CBC |
-//! | header first | Thales 1 | as D | 8 octets of CMAC of header and ciphertext | header |
+//! | variant | A, C; Thales 0 | KBPK ⊕ `45`…, ⊕ `4D`… | CBC-MAC of header and ciphertext, 4 octets | header |
+//! | derived, DES | B | CMAC of a counter | CMAC of header and payload, 8 octets | MAC |
+//! | derived, AES | D | CMAC of a counter | CMAC of header and payload, 16 octets | MAC |
+//! | counter mode | E | CMAC of a counter | CMAC of header and payload, 16 octets | MAC |
+//! | header first | Thales 1 | as D | CMAC of header and ciphertext, 8 octets | header |
 //!
-//! The payload is the key's length in bits (2 octets), the key, and a random pad up to whole blocks; with more pad it
-//! hides how long the key is.
+//! The payload is the key's length in bits (2 octets), the key, and a random pad up to whole blocks; with
+//! more pad it hides how long the key is.
 //!
-//! A block fails in two ways. [`HsmError::KeyBlockForm`]: its characters are no block of this version, which anybody
-//! can see, or what is authentic in it is no key. [`HsmError::KeyBlock`]: the MAC does not match. Where the MAC covers
-//! the payload in clear it is decrypted first; nothing of it is looked at before the MAC is.
+//! A block fails in two ways. [`HsmError::KeyBlockForm`]: its characters are no block of this version, which
+//! anybody can see, or what is authentic in it is no key. [`HsmError::KeyBlock`]: the MAC does not match.
+//! Where the MAC covers the payload in clear it is decrypted first; nothing of it is looked at before the MAC
+//! is.
 
 use super::aes::{self, AesKey};
 use super::cipher::{BlockCipher, Padding, cbc_decrypt, cbc_encrypt, cmac};
@@ -103,7 +105,11 @@ impl Binding {
     /// Octets of pad behind a key of so many octets, hidden among `masked`.
     pub(super) fn pad_octets(&self, key: usize, masked: usize) -> usize {
         let filled = masked.max(key).saturating_add(2);
-        filled.checked_next_multiple_of(self.payload_block()).unwrap_or(filled) - 2 - key
+        filled
+            .checked_next_multiple_of(self.payload_block())
+            .unwrap_or(filled)
+            .saturating_sub(2)
+            .saturating_sub(key)
     }
 
     /// Wraps a key.
@@ -267,8 +273,8 @@ fn aes_pair(kbpk: &[u8], encryption: Purpose) -> Result<Pair<AesKey>, HsmError> 
     Ok(Pair { kbek: derived(encryption)?, kbak: derived(Purpose::Mac)? })
 }
 
-/// A key as long as the one it is derived of, of CMACs of: counter, purpose, separator, algorithm, length in bits
-/// (X9.143, 6.3: NIST SP 800-108 in counter mode).
+/// A key as long as the one it is derived of, of CMACs of: counter, purpose, separator, algorithm, length in
+/// bits (X9.143, 7.2.1.1 and 7.2.2.1, tables 24 and 25; ISO 20038, 6.3).
 fn derive<const N: usize>(
     kbpk: &impl BlockCipher<N>,
     octets: usize,
@@ -291,4 +297,48 @@ fn derive<const N: usize>(
     }
     derived.truncate(octets);
     Ok(derived)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_derived_keys_are_the_published_ones() {
+        // The public AES test LMK of payShields.
+        let kbpk = hex::decode("9B71333A13F9FAE72F9D0E2DAB4AD6784718012F9244033F3F26A2DE0C8AA11A").unwrap();
+        let key = AesKey::new(&kbpk).unwrap();
+        let rows = [
+            (Purpose::Cbc, "1B39BAA881FCEDC1CD5138CC5A31F2E82E1BB7EA3B29CF875F6AAB21268F0D17"),
+            (Purpose::Mac, "B9C8CD6543528A1C6859765503FBB3A87C533BC73933513AF534A90F525308F2"),
+        ];
+        for (purpose, published) in rows {
+            let derived = derive::<{ aes::BLOCK }>(&key, 32, purpose).unwrap();
+            assert_eq!(hex::encode_upper(&*derived), published);
+        }
+    }
+
+    #[test]
+    fn the_pad_fills_up_whole_blocks() {
+        let des = Binding::variant(b'A', &[0x13; 16]).unwrap();
+        let aes = Binding::derived_aes(b'D', &[0x13; 16]).unwrap();
+        let counter = Binding::counter(b'E', &[0x13; 16]).unwrap();
+        let rows = [
+            (&des, 16, 0, 6),
+            (&des, 16, 24, 14),
+            (&des, 16, 22, 6),
+            (&des, 14, 0, 0),
+            (&des, 30, 8, 0),
+            (&aes, 16, 0, 14),
+            (&aes, 16, 24, 14),
+            (&aes, 16, 32, 30),
+            (&aes, 14, 14, 0),
+            (&counter, 16, 0, 0),
+            (&counter, 16, 24, 8),
+            (&counter, usize::MAX, 0, 0),
+        ];
+        for (binding, key, masked, expected) in rows {
+            assert_eq!(binding.pad_octets(key, masked), expected, "{key} {masked}");
+        }
+    }
 }

@@ -1,16 +1,17 @@
-//! Key blocks of ANSI X9.143 (TR-31), versions A to D, and E of ISO 20038: a key bound to its header under a key
-//! block protection key (KBPK). Pure.
+//! Key blocks of ANSI X9.143 (TR-31), versions A to D, and E of ISO 20038: a key bound to its header under a
+//! key block protection key (KBPK). Pure.
 //!
 //! ```text
 //! D 0112 71 T B 00 N 00 00 | 64 or 96 hex characters | 32 hex characters
 //! header                    ciphertext of the payload  MAC
 //! ```
-//! The header is drawn in [`super::key_block_header`], the payload and the bindings in `key_binding`. What the codes
-//! mean by the standard is said in [`super::key_usage`], what they mean to this HSM in [`super::policy`].
+//! The header is drawn in [`super::key_block_header`], the payload and the bindings in `key_binding`. What
+//! the codes mean by the standard is said in [`super::key_usage`], what they mean to this HSM in
+//! [`super::policy`].
 //!
-//! A block fails in two ways. [`HsmError::KeyBlockForm`]: its characters are no block of this version, which shows
-//! without a key; or it is authentic, but what it holds is no key. [`HsmError::KeyBlock`]: its MAC does not match, so
-//! it is altered or under another KBPK.
+//! A block fails in two ways. [`HsmError::KeyBlockForm`]: its characters are no block of this version, which
+//! shows without a key; or it is authentic, but what it holds is no key. [`HsmError::KeyBlock`]: its MAC does
+//! not match, so it is altered or under another KBPK.
 
 use super::HsmError;
 use super::key_binding::Binding;
@@ -83,12 +84,13 @@ impl Protection {
         self.0.pad_octets(key, masked)
     }
 
-    /// Wraps a key of 1 to some 4900 octets. The block is as long as for a key of `masked` octets, so that a shorter
-    /// key's length does not show; 0 hides nothing. `pad` must be random and may be longer than is needed.
+    /// Wraps a key of 1 to some 4900 octets. The block is as long as for a key of `masked` octets, so that a
+    /// shorter key's length does not show; 0 hides nothing. `pad` must be random and may be longer than is
+    /// needed.
     ///
     /// # Errors
-    /// [`HsmError::Key`] when there is no key or it is too long, [`HsmError::Input`] when the pad is too short or the
-    /// header is not acceptable.
+    /// [`HsmError::Key`] when there is no key or it is too long, [`HsmError::Input`] when the pad is too
+    /// short or the header is not acceptable.
     pub fn wrap(
         &self,
         header: &FullHeader,
@@ -367,7 +369,8 @@ mod tests {
         }
     }
 
-    /// A case for the judge: version, KBPK, fields, key, masked length, pad; then id and data of each optional block.
+    /// A case for the judge: version, KBPK, fields, key, masked length, pad; then id and data of each
+    /// optional block.
     struct Case {
         protection: Protection,
         header: FullHeader,

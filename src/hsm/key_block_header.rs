@@ -5,7 +5,7 @@
 //! | |    |  | | |  | |  |    |  |  '- data
 //! | |    |  | | |  | |  |    |  '- characters in this optional block, in hexadecimal; 00: see below
 //! | |    |  | | |  | |  |    '- what it is
-//! | |    |  | | |  | |  '- key context and a reserved character; in a payShield's own blocks the LMK's identifier
+//! | |    |  | | |  | |  '- key context and a reserved character; payShields: the LMK's identifier
 //! | |    |  | | |  | '- optional blocks
 //! | |    |  | | |  '- exportability
 //! | |    |  | | '- key version; `c` and a digit: a component
@@ -15,9 +15,9 @@
 //! | '- characters in the whole block
 //! '- version
 //! ```
-//! An optional block of more than 255 characters: `00`, the octets that its length has (`02`), the length. Its
-//! optional blocks together are a multiple of the cipher's block; a block `PB` fills them up (X9.143, 6.2 and 6.3.6).
-//! What the codes mean is said in [`super::key_usage`].
+//! An optional block of more than 255 characters: `00`, the octets that its length has (`02`), the length.
+//! Optional blocks together are a multiple of the cipher's block; a block `PB` fills them up (X9.143, 6.2
+//! and 6.3.6). What the codes mean is said in [`super::key_usage`].
 
 use super::HsmError;
 
@@ -57,8 +57,8 @@ pub struct OptionalBlock {
 pub struct FullHeader {
     /// What the key is and may do.
     pub fixed: Header,
-    /// The last two characters of the fixed part. X9.143: the key context (`0` none, `1` storage, `2` exchange) and
-    /// `0`. A payShield's own blocks: the identifier of the LMK, `FF` under a ZMK.
+    /// The last two characters of the fixed part. X9.143: the key context (`0` none, `1` storage, `2`
+    /// exchange) and `0`. A payShield's own blocks: the identifier of the LMK, `FF` under a ZMK.
     pub context: [u8; 2],
     /// The optional blocks, in their order.
     pub optional: Vec<OptionalBlock>,
@@ -70,11 +70,12 @@ impl From<Header> for FullHeader {
     }
 }
 
-/// Writes a header whose block goes on with `behind` characters. Optional blocks fill up to a multiple of `block`.
+/// Writes a header whose block goes on with `behind` characters. Optional blocks fill up to a multiple of
+/// `block`.
 ///
 /// # Errors
-/// [`HsmError::Input`] when a field is not of letters and digits, an optional block is there twice, is `PB` or not
-/// printable, or the whole is too long.
+/// [`HsmError::Input`] when a field is not of letters and digits, an optional block is there twice, is `PB`
+/// or not printable, or the whole is too long.
 pub(super) fn write(
     version: u8,
     header: &FullHeader,
@@ -109,8 +110,8 @@ pub(super) fn write(
     Ok(format!("{version}{length:04}{fields}{count:02}{context}{optional}"))
 }
 
-/// Characters of data that a padding block needs behind so many of optional blocks; none when they fill up whole
-/// blocks.
+/// Characters of data that a padding block needs behind so many of optional blocks; none when they fill up
+/// whole blocks.
 fn fill(optional: usize, block: usize) -> Option<usize> {
     let ends = |end: usize| end.is_multiple_of(block);
     (!ends(optional)).then(|| (0..block).find(|fill| ends(optional + 4 + fill)).unwrap_or_default())
@@ -221,7 +222,9 @@ fn upper_hex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn header(optional: &[(&str, &str)]) -> FullHeader {
+    type Optional<'a> = &'a [(&'a str, &'a str)];
+
+    fn header(optional: Optional<'_>) -> FullHeader {
         let one = |(id, data): &(&str, &str)| OptionalBlock {
             id: id.as_bytes().try_into().unwrap(),
             data: (*data).to_owned(),
@@ -236,7 +239,7 @@ mod tests {
         let long = "x".repeat(251);
         let longer = "x".repeat(252);
         #[rustfmt::skip]
-        let rows: [(&[(&str, &str)], usize, String); 9] = [
+        let rows: [(Optional<'_>, usize, String); 9] = [
             (&[], 8, "B0020P0TE00N0000".into()),
             (&[("KS", "00604B120F9292800000")], 8, "B0044P0TE00N0100KS1800604B120F9292800000".into()),
             (&[("KS", "00604B120F9292800000")], 16, "B0052P0TE00N0200KS1800604B120F9292800000PB080000".into()),
@@ -336,7 +339,8 @@ mod tests {
         for place in 0..good.len() {
             assert!(read(b'B', &good[..place], 8).is_err(), "{place}");
         }
-        // An extended length where a short one would do, of one octet or of four; and a padding block in front.
+        // An extended length where a short one would do, of one octet or of four; and a padding block in
+        // front.
         for text in [
             "B0036P0TE00N0100KS000110VM9A123400AF",
             "B0036P0TE00N0100KS000400000010VM00AF",

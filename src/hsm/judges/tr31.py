@@ -1,6 +1,6 @@
 """Key blocks by psec.
 
-wrap: version, KBPK, header fields, key, masked length, pad, and id and data of each optional block; the block.
+wrap: version, KBPK, header fields, key, masked length, pad, id and data of each optional block; the block.
 unwrap: KBPK, block; header fields, key, and id and data of each optional block, or "refused".
 """
 import sys
@@ -23,8 +23,6 @@ for line in sys.stdin:
         except ValueError:
             print("refused")
             continue
-        fields = (
-            header.key_usage + header.algorithm + header.mode_of_use + header.version_num + header.exportability
-        )
+        fields = [header.key_usage, header.algorithm, header.mode_of_use, header.version_num, header.exportability]
         optional = [word for pair in header.blocks.items() for word in pair]
-        print("\t".join([fields, key.hex(), *optional]))
+        print("\t".join(["".join(fields), key.hex(), *optional]))
