@@ -17,6 +17,7 @@ mod judges;
 mod key_binding;
 pub mod key_block;
 pub mod key_block_header;
+pub mod key_usage;
 mod keys;
 pub mod lmk;
 pub mod mac;
