@@ -27,6 +27,7 @@ pub mod random;
 mod seal;
 mod self_test;
 mod soft;
+pub mod thales_block;
 pub mod track;
 
 pub use des::{DesKey, KeyLength};
