@@ -29,6 +29,7 @@ mod self_test;
 mod soft;
 pub mod thales_block;
 pub mod track;
+pub mod variant_lmk;
 
 pub use des::{DesKey, KeyLength};
 pub use issue::{WorkingKeys, read_working_keys};
