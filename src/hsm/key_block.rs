@@ -112,6 +112,7 @@ impl Protection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cipher::BlockCipher;
     use super::super::des::DesKey;
     use super::super::{KeyDefect, aes::AesKey, judges};
     use super::*;
@@ -225,6 +226,15 @@ mod tests {
             let other = self::protection(block, &"42".repeat(kbpk.len() / 2));
             assert_eq!(other.unwrap(block).err(), Some(HsmError::KeyBlock), "{name}");
         }
+    }
+
+    #[test]
+    fn check_values_are_the_published_ones() {
+        let des = DesKey::new(&octets("0123456789ABCDEFFEDCBA9876543210")).unwrap();
+        let aes = AesKey::new(&octets("00112233445566778899AABBCCDDEEFF")).unwrap();
+        // An AES key's older check value is zeros encrypted, as that of a DES key.
+        let older = hex::encode_upper(&BlockCipher::encrypt(&aes, [0; 16])[..3]);
+        assert_eq!((des.kcv(), aes.kcv(), older), ("08D7B4".into(), "53E107".into(), "FDE4FB".into()));
     }
 
     #[test]

@@ -378,6 +378,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_goes_from_the_terminal_to_the_zone_as_published() {
+        // From the tests of the same simulator: PIN 1234 of the account 550000025321.
+        let key = |kind, text| DesKey::new(&lmk().decrypt(kind, text).unwrap()).unwrap();
+        let tpk = key(KeyType::TmkTpkPvk, "U8463435FC4B4DAA0C49025272C29B12C");
+        let zpk = key(KeyType::Zpk, "U1EF828AA8F6B80EB83E19FBC373F3A85");
+        let clear = tpk.decrypt_ecb(&octets("6428EB94035AF53B")).unwrap();
+        assert_eq!(hex::encode_upper(&*clear), "041261FFFFFDACDE");
+        assert_eq!(hex::encode_upper(zpk.encrypt_ecb(&clear).unwrap()), "91DDDA0A7C12CFAA");
+    }
+
+    #[test]
     fn every_type_has_its_pair_and_variant() {
         // The code, the pair's first number, the first octet of its left half under the test pairs.
         let rows = [
