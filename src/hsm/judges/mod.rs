@@ -71,6 +71,11 @@ impl Chance {
         (0..count).map(|_| self.number().to_le_bytes()[0]).collect()
     }
 
+    /// So many decimal digits.
+    pub(crate) fn digits(&mut self, count: usize) -> String {
+        (0..count).map(|_| char::from(b'0' + (self.number() % 10) as u8)).collect()
+    }
+
     /// A DES key of so many octets that may serve: odd parity, no part weak or there twice.
     pub(crate) fn des_key(&mut self, octets: usize) -> Vec<u8> {
         loop {
