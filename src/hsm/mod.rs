@@ -22,6 +22,7 @@ mod keys;
 pub mod lmk;
 pub mod mac;
 pub mod pin_block;
+pub mod pin_policy;
 pub mod policy;
 pub mod random;
 mod seal;
