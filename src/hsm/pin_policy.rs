@@ -1,5 +1,5 @@
-//! Which PIN block may become which (PCI PIN Security 3.1, requirements 2-3 and 3-3), and the translation itself,
-//! which asks the policy first. Knows clear keys and blocks; nothing of key blocks or messages.
+//! Which PIN block may become which (PCI PIN Security 3.1, requirements 2-3 and 3-3), and the translation
+//! itself, which asks the policy first. Knows clear keys and blocks; nothing of key blocks or messages.
 
 use super::aes::AesKey;
 use super::des::{self, DesKey, KeyLength};
@@ -19,15 +19,15 @@ pub enum Verdict {
     Forbidden,
 }
 
-/// PCI PIN 3-3: a row for each format that a block is in, a column for each that it shall be in, both from 0 to 4.
+/// PCI PIN 3-3: a row for each format that a block is in, a column for each that it shall be in, from 0 to 4.
 const TRANSLATIONS: [[Verdict; 5]; 5] = {
     use Verdict::{Allowed as Y, AllowedToChip as C, Forbidden as N};
     [
-        [Y, N, C, Y, Y], //
-        [Y, Y, C, Y, Y],
-        [N, N, C, N, N],
-        [Y, N, C, Y, Y],
-        [Y, N, C, Y, Y],
+        [Y, N, C, Y, Y], // from format 0
+        [Y, Y, C, Y, Y], // from format 1
+        [N, N, C, N, N], // from format 2
+        [Y, N, C, Y, Y], // from format 3
+        [Y, N, C, Y, Y], // from format 4
     ]
 };
 
@@ -91,8 +91,8 @@ fn binds(format: PinFormat) -> bool {
     }
 }
 
-/// Takes a clear key of 16 or 24 octets that may encrypt PINs: triple DES of two or three different parts, of odd
-/// parity and none of them weak (PCI PIN 2-3).
+/// Takes a clear key of 16 or 24 octets that may encrypt PINs: triple DES of two or three different parts, of
+/// odd parity and none of them weak (PCI PIN 2-3).
 ///
 /// # Errors
 /// [`HsmError::Key`] says the defect; single DES is one of length.
@@ -144,8 +144,8 @@ impl From<Account<'_>> for AccountField {
     }
 }
 
-/// One side of a translation: how its block is encrypted and formatted, and whose it is. The account is not looked
-/// at where the format is bound to none.
+/// One side of a translation: how its block is encrypted and formatted, and whose it is. The account is not
+/// looked at where the format is bound to none.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'a> {
     /// The key.
@@ -156,7 +156,7 @@ pub struct Side<'a> {
     pub account: Account<'a>,
 }
 
-/// An encrypted PIN block of 8 or 16 octets. Prints nothing of itself: not even that belongs in a log (PCI PIN 4).
+/// An encrypted PIN block of 8 or 16 octets. Not even that belongs in a log (PCI PIN 4): prints nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PinBlock {
     /// Under triple DES.
@@ -189,8 +189,8 @@ impl Side<'_> {
     /// Decrypts and reads a block of 8 octets, or in format 4 of 16.
     ///
     /// # Errors
-    /// [`HsmError::PinBlock`] for every defect of the block; [`HsmError::Key`] for a key that is not the format's;
-    /// [`HsmError::Account`] in format 4 without the whole number.
+    /// [`HsmError::PinBlock`] for every defect of the block; [`HsmError::Key`] for a key that is not the
+    /// format's; [`HsmError::Account`] in format 4 without the whole number.
     pub fn open(&self, block: &[u8]) -> Result<Pin, HsmError> {
         use PinFormat::{Iso0, Iso1, Iso2, Iso3, Iso4};
         match (self.key, self.format) {
@@ -316,7 +316,8 @@ mod tests {
                 permitted += usize::from(expected);
             }
         }
-        // 9 pairs with the same account and 4 from format 1 with any, to both; 5 into format 2, to a card, with any.
+        // 9 pairs with the same account and 4 from format 1 with any, to both; 5 into format 2, to a card,
+        // with any.
         assert_eq!(permitted, 9 * 2 + 4 * 4 + 5 * 2);
     }
 
@@ -371,7 +372,8 @@ mod tests {
 
     #[test]
     fn host_command_samples_translate() {
-        // payShield transcripts; the last from a simulator of one. Keys in clear, the account in twelve digits.
+        // payShield transcripts; the last from a simulator of one. Keys in clear, the account in twelve
+        // digits.
         let rows = [
             (
                 "EA671925BFD6B6F1A28051857C2CC1D9",
@@ -484,11 +486,15 @@ mod tests {
             let (pin, card, other) = (Pin::parse(&digits).unwrap(), pan(&card), pan(&other));
             let des = [tdea(K0), tdea("98519E45CBB9291F49EFAD4AFEFDDC79")];
             let aes = [AesKey::new(&[1; 16]).unwrap(), AesKey::new(&[2; 32]).unwrap()];
-            let key = |at: usize, format| if format == Iso4 { PinKey::Aes(&aes[at]) } else { PinKey::Tdea(&des[at]) };
+            let key = |at: usize, format| match format {
+                Iso4 => PinKey::Aes(&aes[at]),
+                Iso0 | Iso1 | Iso2 | Iso3 => PinKey::Tdea(&des[at]),
+            };
             for (from, to) in FORMATS.iter().flat_map(|from| FORMATS.map(|to| (*from, to))) {
                 let source = Side { key: key(0, from), format: from, account: Account::Pan(&card) };
                 let block = source.seal(&pin, fills[0]).unwrap();
-                for (account, recipient) in [&card, &other].iter().flat_map(|pan| RECIPIENTS.map(|r| (*pan, r))) {
+                let accounts = [&card, &other];
+                for (account, recipient) in accounts.iter().flat_map(|pan| RECIPIENTS.map(|r| (*pan, r))) {
                     let target = Side { key: key(1, to), format: to, account: Account::Pan(account) };
                     let change = if account == &card { AccountChange::Same } else { AccountChange::Changed };
                     let made = translate(block.as_slice(), &source, &target, recipient, fills[1]);
