@@ -5,6 +5,7 @@
 
 pub mod aes;
 mod cache;
+pub mod card_verification;
 pub mod cipher;
 pub mod des;
 mod des_gates;
