@@ -24,6 +24,7 @@ pub mod lmk;
 pub mod mac;
 pub mod pin_block;
 pub mod pin_policy;
+pub mod pin_verification;
 pub mod policy;
 pub mod random;
 mod seal;
