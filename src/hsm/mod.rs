@@ -29,6 +29,7 @@ pub mod policy;
 pub mod random;
 mod seal;
 mod self_test;
+pub mod sm;
 mod soft;
 pub mod thales_block;
 pub mod track;
