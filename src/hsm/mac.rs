@@ -1,11 +1,15 @@
-//! Message authentication codes over DES: UnionPay "ECB", X9.9 and X9.19.
+//! Message authentication codes: UnionPay "ECB" over DES and SM4, X9.9, X9.19, HMAC.
 //!
 //! Pure arithmetic on a clear key and octets. What a MAC covers is the dialect's affair.
 
 use super::cipher::{BlockCipher, Padding, blocks, xor};
 use super::des::{BLOCK, DesKey, KeyLength};
 use super::des_sliced::{Halves, LANES, Schedule, planes};
+use super::sm::Sm4Key;
 use super::{HsmError, KeyDefect, MacAlgorithm, MacCheck};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Sha256, Sha384, Sha512};
+use sm3::Sm3;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -34,12 +38,74 @@ pub fn verify(key: &DesKey, check: MacCheck<'_>) -> Result<(), HsmError> {
     if equal.into() { Ok(()) } else { Err(HsmError::MacMismatch) }
 }
 
-/// XOR of the zero-padded blocks, as 16 hexadecimal characters L ‖ R; E(E(L) ⊕ R); the first eight of the
-/// result's hexadecimal characters (UnionPay POS terminal specification, "ECB" algorithm).
+/// The first eight of the result's hexadecimal characters.
 fn union_pay_ecb(key: &DesKey, data: &[u8]) -> [u8; BLOCK] {
-    let folded = blocks(data, Padding::Method1).fold([0; BLOCK], xor);
+    hex_halves(union_pay(key, data))[0]
+}
+
+/// XOR of the zero-padded blocks, as hexadecimal characters L ‖ R of a block each; E(E(L) ⊕ R) (UnionPay POS
+/// terminal specification, "ECB" algorithm).
+fn union_pay<const N: usize>(key: &impl BlockCipher<N>, data: &[u8]) -> [u8; N] {
+    let folded = blocks(data, Padding::Method1).fold([0; N], xor);
     let [left, right] = hex_halves(folded);
-    hex_halves(key.encrypt(xor(key.encrypt(left), right)))[0]
+    key.encrypt(xor(key.encrypt(left), right))
+}
+
+/// What the specification means by the first eight of an SM4 MAC: it can be read both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstEight {
+    /// The first 8 octets.
+    Octets,
+    /// The first 8 upper-case hexadecimal characters, as of the MAC over DES.
+    HexCharacters,
+}
+
+/// UnionPay's MAC over SM4: as the one over DES, in groups of 16 octets. 8 octets, as the wire has them.
+#[must_use]
+pub fn union_pay_sm4(key: &Sm4Key, first: FirstEight, data: &[u8]) -> [u8; BLOCK] {
+    let block = union_pay(key, data);
+    let [[characters, _], _] = hex_halves(block).map(|half| eights(&half));
+    match first {
+        FirstEight::Octets => eights(&block)[0],
+        FirstEight::HexCharacters => characters,
+    }
+}
+
+fn eights(block: &[u8; 16]) -> [[u8; 8]; 2] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *block;
+    [[a, b, c, d, e, f, g, h], rest]
+}
+
+/// The hash of an HMAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hash {
+    /// SHA-256: 32 octets.
+    Sha256,
+    /// SHA-384: 48 octets.
+    Sha384,
+    /// SHA-512: 64 octets.
+    Sha512,
+    /// SM3: 32 octets.
+    Sm3,
+}
+
+/// HMAC (RFC 2104, FIPS 198-1; with SM3 GM/T 0042): as many octets as the hash has, of which a protocol may
+/// send the [`left`] ones.
+///
+/// # Errors
+/// None that its arguments can cause: a key may be of any length.
+pub fn hmac(hash: Hash, key: &[u8], data: &[u8]) -> Result<Vec<u8>, HsmError> {
+    match hash {
+        Hash::Sha256 => keyed::<Hmac<Sha256>>(key, data),
+        Hash::Sha384 => keyed::<Hmac<Sha384>>(key, data),
+        Hash::Sha512 => keyed::<Hmac<Sha512>>(key, data),
+        Hash::Sm3 => keyed::<Hmac<Sm3>>(key, data),
+    }
+}
+
+fn keyed<M: Mac + KeyInit>(key: &[u8], data: &[u8]) -> Result<Vec<u8>, HsmError> {
+    let mac = <M as KeyInit>::new_from_slice(key).map_err(|_| HsmError::Failure("HMAC"))?;
+    Ok(mac.chain_update(data).finalize().into_bytes().to_vec())
 }
 
 /// ISO/IEC 9797-1 algorithm 1: the last block of a chain. With single DES and padding method 1 it is ANSI X9.9
@@ -104,16 +170,30 @@ pub fn algorithm3_of_many(
     Ok(macs)
 }
 
-/// A block's 16 upper-case hexadecimal characters, in two blocks.
-fn hex_halves(block: [u8; BLOCK]) -> [[u8; BLOCK]; 2] {
-    let [a, b, c, d, e, f, g, h] = block;
-    [[a, b, c, d], [e, f, g, h]].map(|half| {
-        let mut text = [0; BLOCK];
-        for (pair, octet) in text.as_chunks_mut::<2>().0.iter_mut().zip(half) {
-            *pair = [hex_digit(octet >> 4), hex_digit(octet & 0x0F)];
-        }
-        text
-    })
+/// The left octets of a MAC, as many as a protocol sends: no fewer than 4 (as EMV Book 2, 9.2.3).
+///
+/// # Errors
+/// [`HsmError::Input`] for fewer than 4 or more than the MAC has.
+pub fn left(mac: &[u8], octets: usize) -> Result<&[u8], HsmError> {
+    let length = HsmError::Input("a MAC has no such length");
+    if octets < 4 { Err(length) } else { mac.get(..octets).ok_or(length) }
+}
+
+/// Checks a MAC that was cut to its left octets, in constant time: no fewer than 4.
+///
+/// # Errors
+/// [`HsmError::MacMismatch`], also for a length that no MAC has.
+pub fn verify_left(computed: &[u8], found: &[u8]) -> Result<(), HsmError> {
+    let computed = left(computed, found.len()).map_err(|_| HsmError::MacMismatch)?;
+    if computed.ct_eq(found).into() { Ok(()) } else { Err(HsmError::MacMismatch) }
+}
+
+/// A block's upper-case hexadecimal characters, in two blocks.
+fn hex_halves<const N: usize>(block: [u8; N]) -> [[u8; N]; 2] {
+    let characters = block.iter().flat_map(|octet| [hex_digit(octet >> 4), hex_digit(octet & 0x0F)]);
+    let mut halves = [[0; N]; 2];
+    halves.as_flattened_mut().iter_mut().zip(characters).for_each(|(to, from)| *to = from);
+    halves
 }
 
 fn hex_digit(nibble: u8) -> u8 {
@@ -124,6 +204,9 @@ fn hex_digit(nibble: u8) -> u8 {
 mod tests {
     use super::super::judges;
     use super::*;
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
+    use openssl::sign::Signer;
     use openssl::symm::{Cipher, Crypter, Mode};
 
     /// MTI to DE 63 of a swiped UnionPay sale, published with its MAC's intermediate values.
@@ -280,6 +363,153 @@ mod tests {
     }
 
     #[test]
+    fn sm4_macs_have_the_shape_of_des_ones() {
+        // Our reading of the specification: no known answer is public.
+        let key = Sm4Key::new(&octets(K0)).unwrap();
+        let data = octets(PUBLISHED_MAB);
+        assert_eq!(hex::encode_upper(union_pay(&key, &data)), "D0656CDC7A9D002263671B6D8DF5DACA");
+        let rows =
+            [(FirstEight::Octets, "D0656CDC7A9D0022"), (FirstEight::HexCharacters, "4430363536434443")];
+        for (first, expected) in rows {
+            assert_eq!(hex::encode_upper(union_pay_sm4(&key, first, &data)), expected, "{first:?}");
+        }
+        // The same in steps: groups of 16 octets, zeros behind the last, two halves of hexadecimal
+        // characters.
+        let mut groups = data.clone();
+        groups.resize(96, 0);
+        let folded = groups.as_chunks::<16>().0.iter().fold([0; 16], |folded, group| xor(folded, *group));
+        let characters = hex::encode_upper(folded).into_bytes();
+        let (left, right) = (characters[..16].try_into().unwrap(), characters[16..].try_into().unwrap());
+        assert_eq!(union_pay(&key, &data), key.encrypt(xor(key.encrypt(left), right)));
+        // DES has the published steps of its own: those of the double-length key, and the XOR.
+        let des = DesKey::new(&octets(K0)).unwrap();
+        assert_eq!(hex::encode_upper(union_pay(&des, &data)), "84C8B24124A71EAF");
+        let single = DesKey::new(&octets("C24A8FB57AA20123")).unwrap();
+        assert_eq!(hex::encode_upper(union_pay(&single, &data)), "8A9E91B88D839AC5");
+        let folded = blocks(&data, Padding::Method1).fold([0; BLOCK], xor);
+        assert_eq!(hex::encode_upper(folded), "4D08F434464FE7BF");
+        let steps = [(&single, "6A4DF084B6D23759"), (&des, "9F0F41887D544B86")];
+        for (key, expected) in steps {
+            assert_eq!(hex::encode_upper(key.encrypt(hex_halves(folded)[0])), expected);
+        }
+    }
+
+    #[test]
+    fn downloaded_working_keys_have_the_published_check_values() {
+        // Published sign-on: each key under the TMK by ECB, then the left 4 octets of its check value.
+        let tmk = key("CA5D92598DCA48CE8A4C76361A9269E9");
+        let rows = [
+            ("6701EAD6A9AD51E51AA406E2C27FCFA9", 16, "807A23AD32B36D457AE91FDF927570EA", "8D0A74B8"),
+            ("B651F9E9BACE9AE1", 8, "5BB5C72CD00B7338", "AB7153CA"),
+        ];
+        for (wrapped, length, clear, check) in rows {
+            let found = tmk.decrypt_ecb(&octets(wrapped)).unwrap();
+            assert_eq!(hex::encode_upper(&*found), clear);
+            let value = DesKey::new(&found[..length]).unwrap().check_value();
+            assert_eq!(hex::encode_upper(left(&value, 4).unwrap()), check);
+        }
+        let tak = key("70F2A84CCBC2AE8625CBB0F2C22AB923").decrypt_ecb(&octets("96D605EA176B7E9E")).unwrap();
+        assert_eq!(hex::encode_upper(&*tak), "C24A8FB57AA20123");
+    }
+
+    #[test]
+    fn hmacs_are_the_published_ones() {
+        // RFC 4231, test cases 1 to 7 (5 is cut to 16 octets): key, data, SHA-256, SHA-384, SHA-512.
+        let long = hex::encode("Test Using Larger Than Block-Size Key - Hash Key First");
+        let longer = hex::encode(
+            "This is a test using a larger than block-size key and a larger than block-size data. \
+             The key needs to be hashed before being used by the HMAC algorithm.",
+        );
+        let rows = [
+            (
+                "0b".repeat(20),
+                hex::encode("Hi There"),
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+                "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f\
+                 4af152e8b2fa9cb6",
+                "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702\
+                 038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
+            ),
+            (
+                hex::encode("Jefe"),
+                hex::encode("what do ya want for nothing?"),
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+                "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c7\
+                 8b3239ecfab21649",
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a\
+                 6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+            ),
+            (
+                "aa".repeat(20),
+                "dd".repeat(50),
+                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+                "88062608d3e6ad8a0aa2ace014c8a86f0aa635d947ac9febe83ef4e55966144b2a5ab39dc13814b9\
+                 4e3ab6e101a34f27",
+                "fa73b0089d56a284efb0f0756c890be9b1b5dbdd8ee81a3655f83e33b2279d39bf3e848279a722c8\
+                 06b485a47e67c807b946a337bee8942674278859e13292fb",
+            ),
+            (
+                "0102030405060708090a0b0c0d0e0f10111213141516171819".into(),
+                "cd".repeat(50),
+                "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+                "3e8a69b7783c25851933ab6290af6ca77a9981480850009cc5577c6e1f573b4e6801dd23c4a7d679\
+                 ccf8a386c674cffb",
+                "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3dba91ca5c11aa25eb4\
+                 d679275cc5788063a5f19741120c4f2de2adebeb10a298dd",
+            ),
+            (
+                "0c".repeat(20),
+                hex::encode("Test With Truncation"),
+                "a3b6167473100ee06e0c796c2955552b",
+                "3abf34c3503b2a23a46efc619baef897",
+                "415fad6271580a531d4179bc891d87a6",
+            ),
+            (
+                "aa".repeat(131),
+                long,
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+                "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c60c2ef6ab4030fe82\
+                 96248df163f44952",
+                "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598\
+                 bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598",
+            ),
+            (
+                "aa".repeat(131),
+                longer,
+                "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+                "6617178e941f020d351e2f254e8fd32c602420feb0b8fb9adccebb82461e99c5a678cc31e799176d\
+                 3860e6110c46523e",
+                "e37b6a775dc87dbaa4dfa9f96e5e3ffddebd71f8867289865df5a32d20cdc944b6022cac3c4982b1\
+                 0d5eeb55c3e4de15134676fb6de0446065c97440fa8c6a58",
+            ),
+        ];
+        for (key, data, sha256, sha384, sha512) in rows {
+            for (hash, expected) in [(Hash::Sha256, sha256), (Hash::Sha384, sha384), (Hash::Sha512, sha512)] {
+                let computed = hmac(hash, &octets(&key), &octets(&data)).unwrap();
+                assert_eq!(hex::encode(left(&computed, expected.len() / 2).unwrap()), expected, "{hash:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn macs_are_cut_on_the_right() {
+        let length = HsmError::Input("a MAC has no such length");
+        let whole = hmac(Hash::Sha256, b"key", b"0200").unwrap();
+        for octets in 0..=40 {
+            let expected = if (4..=32).contains(&octets) { Ok(&whole[..octets]) } else { Err(length) };
+            assert_eq!(left(&whole, octets), expected);
+            let mut sent = [whole.as_slice(), &[0; 8]].concat();
+            sent.truncate(octets);
+            let expected = if expected.is_ok() { Ok(()) } else { Err(HsmError::MacMismatch) };
+            assert_eq!(verify_left(&whole, &sent), expected, "{octets}");
+            if let Some(last) = sent.last_mut() {
+                *last ^= 0x80;
+            }
+            assert_eq!(verify_left(&whole, &sent), Err(HsmError::MacMismatch), "{octets}");
+        }
+    }
+
+    #[test]
     fn psec_agrees() {
         let mut chance = judges::Chance::new(9797);
         let (mut cases, mut ours) = (Vec::new(), Vec::new());
@@ -318,6 +548,26 @@ mod tests {
         let mut out = vec![0; padded.len() + 8];
         let written = engine.update(&padded, &mut out).unwrap();
         out[written - 8..written].to_vec()
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2000))]
+
+        #[test]
+        fn openssl_agrees_on_hmac(
+            key in proptest::collection::vec(0u8.., 1..200), data in proptest::collection::vec(0u8.., 0..300),
+        ) {
+            let judge = PKey::hmac(&key).unwrap();
+            for (hash, digest) in [
+                (Hash::Sha256, MessageDigest::sha256()),
+                (Hash::Sha384, MessageDigest::sha384()),
+                (Hash::Sha512, MessageDigest::sha512()),
+                (Hash::Sm3, MessageDigest::sm3()),
+            ] {
+                let expected = Signer::new(digest, &judge).unwrap().sign_oneshot_to_vec(&data).unwrap();
+                proptest::prop_assert_eq!(hmac(hash, &key, &data).unwrap(), expected, "{:?}", hash);
+            }
+        }
     }
 
     proptest::proptest! {
