@@ -12,6 +12,7 @@ mod des_gates;
 mod des_round;
 mod des_sliced;
 mod des_tables;
+pub mod emv;
 pub mod emv_cryptogram;
 pub mod emv_keys;
 pub mod emv_script;
