@@ -36,6 +36,7 @@ mod self_test;
 pub mod sm;
 mod soft;
 pub mod thales_block;
+pub mod token;
 pub mod track;
 pub mod variant_lmk;
 
