@@ -56,39 +56,10 @@ pub fn arpc_method_2(
     Ok([a, b, c, d])
 }
 
-/// Mastercard's dynamic card verification code of a track that its placeholders are still in: the last two
-/// octets of the track's MAC, the unpredictable number and the ATC, encrypted; of that the last two octets.
-/// `key` is the card's key for CVC3, the number's last decimal digits are what the track brings (M/Chip,
-/// PayPass).
-///
-/// # Errors
-/// None that its arguments can cause.
-pub fn cvc3(key: &[u8; 16], track: &[u8], un: [u8; 4], atc: [u8; 2]) -> Result<u16, HsmError> {
-    let [.., a, b] = application_cryptogram(key, Padding::Method2, track)?;
-    let ([c, d, e, f], [g, h]) = (un, atc);
-    let [.., high, low] = DesKey::new(key)?.encrypt([a, b, c, d, e, f, g, h]);
-    Ok(u16::from_be_bytes([high, low]))
-}
-
-/// Whether a track brought the last digits of the CVC3 computed, in constant time.
-///
-/// # Errors
-/// [`HsmError::Mismatch`], also for fewer than 3 or more than 5 digits.
-pub fn verify_cvc3(computed: u16, found: &str) -> Result<(), HsmError> {
-    let digits = format!("{computed:05}");
-    let last = digits.len().checked_sub(found.len()).and_then(|from| digits.get(from..));
-    match last {
-        Some(last) if last.len() >= 3 => verify(last.as_bytes(), found.as_bytes()),
-        Some(_) | None => Err(HsmError::Mismatch),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::emv_keys::{MasterKeyOption, icc_master_key};
     use super::super::judges;
     use super::*;
-    use crate::transaction::Pan;
 
     fn octets<const N: usize>(text: &str) -> [u8; N] {
         hex::decode(text).unwrap().try_into().unwrap()
@@ -151,39 +122,20 @@ mod tests {
     }
 
     #[test]
-    fn dynamic_codes_are_the_published_ones() {
-        let issuer = octets("01234567899876543210012345678998");
-        let pan = Pan::parse("5123456789012345").unwrap();
-        let key = icc_master_key(&issuer, MasterKeyOption::A, &pan, 0).unwrap();
-        let track2 = hex::decode("5123456789012345D35121010000000000000F").unwrap();
-        let track1 = b"B5123456789012345^KENOBI/OBIWAN^3512101000000000000000000000000";
-        // Published samples of tracks 2 and 1.
-        for (track, digits) in [(track2.as_slice(), "488"), (track1, "419")] {
-            let found = cvc3(&key, track, octets("00000899"), octets("005E")).unwrap();
-            assert_eq!(verify_cvc3(found, digits), Ok(()), "{found}");
-            let wrong = ["", "88", "489", "88488", "000488", "4 8"];
-            assert!(wrong.iter().all(|digits| verify_cvc3(found, digits) == Err(HsmError::Mismatch)));
-            let later = cvc3(&key, track, octets("00000899"), octets("005F")).unwrap();
-            assert_eq!(verify_cvc3(later, digits), Err(HsmError::Mismatch));
-        }
-        assert_eq!(verify_cvc3(7, "00007"), Ok(()));
-    }
-
-    #[test]
     fn pyemv_agrees() {
         let mut chance = judges::Chance::new(431);
         let (mut cases, mut ours) = (Vec::new(), Vec::new());
-        for round in 0..8000 {
+        for round in 0..6000 {
             let key: [u8; 16] = chance.des_key(16).try_into().unwrap();
             let (length, few) = (chance.within(0, 80), chance.within(0, 8));
             let (data, proprietary) = (chance.octets(length), chance.octets(few));
             let arqc: [u8; 8] = chance.octets(8).try_into().unwrap();
             let csu: [u8; 4] = chance.octets(4).try_into().unwrap();
             let arc: [u8; 2] = chance.octets(2).try_into().unwrap();
-            let (operation, rest, found) = match round % 4 {
+            let (operation, rest, found) = match round % 3 {
                 0 => {
                     let (padding, name) =
-                        [(Padding::Method1, "zeros"), (Padding::Method2, "80")][round / 4 % 2];
+                        [(Padding::Method1, "zeros"), (Padding::Method2, "80")][round / 3 % 2];
                     let found = application_cryptogram(&key, padding, &data).unwrap();
                     ("ac", vec![name.into(), hex::encode(data)], found.to_vec())
                 }
@@ -191,15 +143,10 @@ mod tests {
                     let found = arpc_method_1(&key, arqc, arc).unwrap();
                     ("arpc_1", vec![hex::encode(arqc), hex::encode(arc)], found.to_vec())
                 }
-                2 => {
+                _ => {
                     let found = arpc_method_2(&key, arqc, csu, &proprietary).unwrap();
                     let rest = vec![hex::encode(arqc), hex::encode(csu), hex::encode(proprietary)];
                     ("arpc_2", rest, found.to_vec())
-                }
-                _ => {
-                    let found = cvc3(&key, &data, csu, arc).unwrap();
-                    let rest = vec![hex::encode(data), hex::encode(arc), hex::encode(csu)];
-                    ("cvc3", rest, found.to_be_bytes().to_vec())
                 }
             };
             cases.push([vec![operation.into(), hex::encode(key)], rest].concat());

@@ -1,6 +1,6 @@
 """EMV by pyemv: the operation, a key, then what the operation takes; octets in hexadecimal."""
 import sys
-from pyemv import ac, cvn, cvv, kd, sm
+from pyemv import ac, cvn, kd, sm
 
 PADDING = {"zeros": ac.PaddingType.VISA, "80": ac.PaddingType.EMV}
 ENCIPHERMENT = {
@@ -55,7 +55,6 @@ def run(operation, key, *rest):
         "encipher": lambda how, data: sm.encrypt_command_data(key, octets(data), ENCIPHERMENT[how]),
         "vis_pin": lambda pin, current: sm.format_vis_pin_block(key, pin, current or None),
         "iso2_pin": lambda pin: sm.format_iso9564_2_pin_block(pin),
-        "cvc3": lambda *rest: int(cvv.generate_cvc3(key, *map(octets, rest))).to_bytes(2, "big"),
         "suite": suite,
     }[operation](*rest)
 
