@@ -16,6 +16,7 @@ pub mod emv;
 pub mod emv_cryptogram;
 pub mod emv_keys;
 pub mod emv_script;
+pub mod dukpt_aes;
 pub mod dukpt_tdes;
 mod issue;
 #[cfg(test)]
