@@ -1,5 +1,6 @@
 //! DUKPT with AES (ANSI X9.24-3:2017): one key per transaction, and from it a working key for every use, of
-//! any type that is not stronger than the base derivation key (BDK).
+//! any type that is not stronger than the base derivation key (BDK). The host's side; a terminal's is
+//! [`super::dukpt_terminal`].
 //!
 //! ```text
 //! KSN, 96 bits      1 2 3 4 5 6 7 8 | 9 0 1 2 3 4 5 6 | 0 0 0 0 0 0 0 1
@@ -353,6 +354,11 @@ impl InitialKey {
         }
         Ok(TransactionKey { key: key.ok_or(HsmError::KeySerialNumber)?, ksn })
     }
+
+    /// The key that a terminal keeps for a counter with a single one.
+    pub(super) fn first_key(&self, counter: u32) -> Result<TransactionKey, HsmError> {
+        self.walk(self.ksn.with_counter(counter))
+    }
 }
 
 impl std::fmt::Debug for InitialKey {
@@ -391,6 +397,11 @@ impl TransactionKey {
         }
         let octets = self.key.derive(usage, key_type, tail(self.ksn));
         Ok(WorkingKey { octets, usage, key_type })
+    }
+
+    /// The key that follows from this one, at a counter with one more one.
+    pub(super) fn future_key(&self, ksn: KeySerialNumber) -> Result<Self, HsmError> {
+        Ok(Self { key: self.key.next_at(ksn)?, ksn })
     }
 }
 

@@ -1,5 +1,6 @@
 //! DUKPT with TDES (ANSI X9.24-1:2009, annex A): one key per transaction, from a base derivation key (BDK)
-//! and the key serial number (KSN) that came with the message.
+//! and the key serial number (KSN) that came with the message. The host's side; a terminal's is
+//! [`super::dukpt_terminal`].
 //!
 //! ```text
 //! KSN, 80 bits   F F F F 9 8 7 6 5 4 | 3 2 1 0 E      0 0 0 0 1
@@ -247,6 +248,11 @@ impl InitialKey {
         }
         Ok(key.unwrap_or_else(|| TransactionKey(self.key.0.clone())))
     }
+
+    /// The key that a terminal keeps for a counter with a single one.
+    pub(super) fn first_key(&self, counter: u32) -> TransactionKey {
+        self.first.derive(&self.key, self.ksn.right | u64::from(counter))
+    }
 }
 
 impl std::fmt::Debug for InitialKey {
@@ -386,6 +392,11 @@ impl TransactionKey {
         data: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
         cbc_decrypt(&self.des_key(Variant::Data(direction))?, iv, data)
+    }
+
+    /// The key that follows from this one, at a counter with one more one.
+    pub(super) fn future_key(&self, ksn: KeySerialNumber) -> Result<Self, HsmError> {
+        Ok(OneWay::new(self)?.derive(self, ksn.right))
     }
 }
 

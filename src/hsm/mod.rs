@@ -18,6 +18,7 @@ pub mod emv_keys;
 pub mod emv_script;
 pub mod dukpt_aes;
 pub mod dukpt_tdes;
+pub mod dukpt_terminal;
 mod issue;
 #[cfg(test)]
 mod judges;
