@@ -12,13 +12,13 @@ mod des_gates;
 mod des_round;
 mod des_sliced;
 mod des_tables;
+pub mod dukpt_aes;
+pub mod dukpt_tdes;
+pub mod dukpt_terminal;
 pub mod emv;
 pub mod emv_cryptogram;
 pub mod emv_keys;
 pub mod emv_script;
-pub mod dukpt_aes;
-pub mod dukpt_tdes;
-pub mod dukpt_terminal;
 mod issue;
 #[cfg(test)]
 mod judges;
