@@ -507,14 +507,16 @@ fn find<'s>(field: &'s Field, mti: Mti, content: &[u8], path: &str) -> Option<Fo
         .find(|piece: &Piece<'_, '_>| is_named(piece.key, name))?;
     let (part, units) = (piece.field?, piece.units);
     let wire = content.get(piece.content.clone())?;
-    if part.shape.fault(wire, units).is_some() {
+    // What a template holds are elements, whatever the values of the field's elements are.
+    let is_template = below.is_some() && structure::is_template(field, part, piece.key);
+    if !is_template && part.shape.fault(wire, units).is_some() {
         return None;
     }
     let Some(below) = below else {
         return Some(Found { field: part, place: Place::Within(piece.content), units });
     };
-    let around = if structure::is_template(field, part, piece.key) { field } else { part };
-    if part.shape.is_plain(wire) {
+    let around = if is_template { field } else { part };
+    if is_template || part.shape.is_plain(wire) {
         let found = find(around, mti, wire, below)?;
         let start = piece.content.start;
         let place = match found.place {

@@ -791,3 +791,22 @@ fn characters_are_of_content_ans() {
     assert_eq!(spec.field(41).unwrap().writing(), "ascii, characters latin-1");
     assert_eq!(spec.field(39).unwrap().writing(), "ascii");
 }
+
+#[test]
+fn a_template_is_followed_whatever_the_values_of_the_elements_are() {
+    let spec = Spec::parse(
+        "name = 'chip'\nextends = 'iso87-ascii'\n[fields]\n\
+         62 = { content = 'b', encoding = 'binary', max = 99, prefix = 'LL', tlv = 'ber', value = { content = 'n', encoding = 'bcd' } }\n",
+    )
+    .unwrap();
+    // Template 69 with 55 in it, of one octet, of none, and with zeros behind it.
+    for (chip, text) in [("6903550112", "12"), ("69025500", ""), ("6905550112_0000", "12")] {
+        let chip = hex::decode(chip.replace('_', "")).unwrap();
+        let mut body = b"08000000000000000004".to_vec();
+        body.extend(format!("{:02}", chip.len()).bytes());
+        body.extend(&chip);
+        let view = View::decode(&spec, &body).unwrap();
+        assert_eq!(view.inspect(), []);
+        assert_eq!(view.part_text(62, "69.55").as_deref(), Some(text));
+    }
+}
