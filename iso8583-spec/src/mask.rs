@@ -91,7 +91,7 @@ fn holds_secrets(field: &Field) -> bool {
 fn shortest_secret(field: &Field) -> Option<usize> {
     let of = |field: &Field| match field.sensitivity {
         Sensitivity::None => shortest_secret(field),
-        Sensitivity::Pan => Some(SHORTEST_PAN),
+        Sensitivity::Pan => Some(LEAST_PAN),
         Sensitivity::Track | Sensitivity::Pin | Sensitivity::Secret | Sensitivity::Icc => Some(1),
     };
     match &field.structure {
@@ -108,8 +108,11 @@ fn shortest_secret(field: &Field) -> Option<usize> {
     }
 }
 
-/// Digits of the shortest PAN that is masked in part (ISO/IEC 7812-1).
+/// Digits of the shortest PAN that is masked in part.
 const SHORTEST_PAN: usize = 13;
+
+/// Digits of the shortest PAN there can be: six of the issuer, one of the account, one to check (ISO/IEC 7812-1).
+const LEAST_PAN: usize = 8;
 
 /// Whether what could not be parted may hide a sensitive part.
 fn may_hide(field: &Field, value: &Value) -> bool {
