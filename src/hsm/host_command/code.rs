@@ -1,0 +1,118 @@
+//! The two characters that every answer begins with, as a payShield gives them.
+
+use crate::hsm::{HsmError, KeyDefect};
+
+/// An error code of the host-command interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Code(&'static str);
+
+impl Code {
+    /// Done.
+    pub(crate) const DONE: Code = Code("00");
+    /// What was to be verified is something else; or a warning that an imported key had even parity.
+    pub(crate) const MISMATCH: Code = Code("01");
+    /// A warning: the PIN verification key is longer than single, and served so.
+    pub(crate) const LONG_PVK: Code = Code("02");
+    /// MAC commands: no such mode, format of input, algorithm, key type, length, padding.
+    pub(crate) const MODE: Code = Code("02");
+    pub(crate) const INPUT_FORMAT: Code = Code("03");
+    pub(crate) const ALGORITHM: Code = Code("04");
+    pub(crate) const KEY_TYPE_HERE: Code = Code("05");
+    pub(crate) const LENGTH: Code = Code("06");
+    pub(crate) const PADDING: Code = Code("09");
+    /// The parity of the first key of a command, and of the second.
+    pub(crate) const SOURCE_PARITY: Code = Code("10");
+    pub(crate) const DESTINATION_PARITY: Code = Code("11");
+    /// No such local master key.
+    pub(crate) const LMK: Code = Code("13");
+    /// Not written as the command says.
+    pub(crate) const INPUT: Code = Code("15");
+    pub(crate) const PIN_BLOCK: Code = Code("20");
+    pub(crate) const ACCOUNT: Code = Code("22");
+    pub(crate) const PIN_FORMAT: Code = Code("23");
+    pub(crate) const PIN_LENGTH: Code = Code("24");
+    pub(crate) const DECIMALIZATION: Code = Code("25");
+    pub(crate) const KEY_SCHEME: Code = Code("26");
+    pub(crate) const KEY_LENGTH: Code = Code("27");
+    pub(crate) const KEY_TYPE: Code = Code("28");
+    /// The hardware or software failed.
+    pub(crate) const FAILURE: Code = Code("41");
+    /// No such command here, or it is switched off.
+    pub(crate) const DISABLED: Code = Code("68");
+    /// The translation between these PIN block formats is forbidden.
+    pub(crate) const FORMAT_DISABLED: Code = Code("69");
+    /// A single-length key dressed as double or triple.
+    pub(crate) const MASQUERADE: Code = Code("75");
+    pub(crate) const CHECK_VALUE: Code = Code("84");
+    pub(crate) const KEY_BLOCK: Code = Code("A4");
+    pub(crate) const USAGE: Code = Code("A6");
+    pub(crate) const KEY_ALGORITHM: Code = Code("A7");
+    pub(crate) const MODE_OF_USE: Code = Code("A8");
+    pub(crate) const KEY_BLOCK_FORM: Code = Code("B2");
+
+    /// Its characters.
+    pub(crate) fn text(self) -> &'static str {
+        self.0
+    }
+
+    /// The same defect of the second key of a command.
+    pub(crate) fn of_destination(self) -> Code {
+        if self == Code::SOURCE_PARITY { Code::DESTINATION_PARITY } else { self }
+    }
+}
+
+impl From<HsmError> for Code {
+    fn from(error: HsmError) -> Code {
+        match error {
+            HsmError::MacMismatch | HsmError::Mismatch => Code::MISMATCH,
+            HsmError::PinBlock => Code::PIN_BLOCK,
+            HsmError::PinLength => Code::PIN_LENGTH,
+            HsmError::PinTranslation => Code::FORMAT_DISABLED,
+            HsmError::Account => Code::ACCOUNT,
+            HsmError::DecimalizationTable => Code::DECIMALIZATION,
+            HsmError::KeyBlock => Code::KEY_BLOCK,
+            HsmError::KeyBlockForm => Code::KEY_BLOCK_FORM,
+            HsmError::KeyUsage => Code::USAGE,
+            HsmError::KeyMode => Code::MODE_OF_USE,
+            HsmError::Key(KeyDefect::Length) => Code::KEY_LENGTH,
+            HsmError::Key(KeyDefect::Parity | KeyDefect::Weak | KeyDefect::Components) => Code::SOURCE_PARITY,
+            HsmError::Key(KeyDefect::Repeats) => Code::MASQUERADE,
+            HsmError::Key(KeyDefect::CheckValue) => Code::CHECK_VALUE,
+            HsmError::Key(KeyDefect::Algorithm) => Code::KEY_ALGORITHM,
+            HsmError::Input(_) | HsmError::Track | HsmError::Sealed | HsmError::KeySerialNumber => {
+                Code::INPUT
+            }
+            HsmError::Failure(_) => Code::FAILURE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_defect_has_the_code_that_a_payshield_gives() {
+        let rows = [
+            (HsmError::Mismatch, "01"),
+            (HsmError::MacMismatch, "01"),
+            (HsmError::Key(KeyDefect::Parity), "10"),
+            (HsmError::PinBlock, "20"),
+            (HsmError::PinLength, "24"),
+            (HsmError::DecimalizationTable, "25"),
+            (HsmError::Key(KeyDefect::Length), "27"),
+            (HsmError::PinTranslation, "69"),
+            (HsmError::Key(KeyDefect::Repeats), "75"),
+            (HsmError::KeyBlock, "A4"),
+            (HsmError::KeyUsage, "A6"),
+            (HsmError::KeyMode, "A8"),
+            (HsmError::Failure("x"), "41"),
+        ];
+        for (error, code) in rows {
+            assert_eq!(Code::from(error).text(), code, "{error}");
+        }
+        assert_eq!(Code::from(HsmError::Key(KeyDefect::Parity)).of_destination().text(), "11");
+        assert_eq!(Code::USAGE.of_destination(), Code::USAGE);
+    }
+}

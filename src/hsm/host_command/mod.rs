@@ -1,0 +1,196 @@
+//! The host commands of a payShield: what a switch sends to an HSM of its own over a socket, and what it is answered.
+//!
+//! ```text
+//! command   header (as many characters as are agreed) | two letters | fields | %nn | 19 trailer
+//! answer    header | the letters, the second one further | error code | fields    | 19 trailer
+//! ```
+//!
+//! The header is echoed and belongs to the caller, who matches answers by it. A command is answered whatever is wrong
+//! with it; an answer tells a code and never what stood in a field. A file for each group of commands.
+
+mod code;
+mod fields;
+mod key;
+mod pin;
+mod status;
+
+use super::random::{OpenSslRandom, Random};
+use super::{HsmError, SoftHsm};
+use code::Code;
+use fields::Fields;
+use key::Lmks;
+
+/// What a command answers: a code, and fields when it is done.
+struct Answer {
+    code: Code,
+    fields: Vec<u8>,
+}
+
+impl Answer {
+    /// Done, with these fields.
+    fn done(fields: impl Into<Vec<u8>>) -> Self {
+        Self { code: Code::DONE, fields: fields.into() }
+    }
+}
+
+/// What a command does with its fields.
+type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
+
+/// Commands by their two letters.
+type Commands = &'static [(&'static [u8; 2], Handler)];
+
+/// Every group of commands.
+const GROUPS: [Commands; 2] = [status::COMMANDS, pin::COMMANDS];
+
+/// An HSM that answers host commands.
+pub struct HostHsm {
+    lmks: Lmks,
+    random: Box<dyn Random>,
+    /// Characters in front of a command.
+    header: usize,
+}
+
+impl HostHsm {
+    /// An HSM under the public test keys, once its self-test has passed. `header` is how many characters are agreed to
+    /// stand in front of a command.
+    ///
+    /// # Errors
+    /// [`HsmError::Failure`] when a known answer does not come out.
+    pub fn with_test_keys(header: usize) -> Result<Self, HsmError> {
+        SoftHsm::self_test()?;
+        Ok(Self { lmks: Lmks::test()?, random: Box::new(OpenSslRandom), header })
+    }
+
+    /// The answer to one command, both without their length. None for what is too short to be one: it has no header
+    /// that an answer could bear.
+    #[must_use]
+    pub fn answer(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let (header, command) = message.split_at_checked(self.header)?;
+        let (letters, fields) = command.split_first_chunk::<2>()?;
+        let handler = GROUPS.iter().copied().flatten().find(|(name, _)| *name == letters);
+        let done = match handler {
+            Some((_, handler)) => handler(self, &mut Fields::new(fields)),
+            None => Err(Code::DISABLED),
+        };
+        let answer = done.unwrap_or_else(|code| Answer { code, fields: Vec::new() });
+        let [first, second] = *letters;
+        let mut out = Vec::with_capacity(header.len() + 4 + answer.fields.len());
+        out.extend_from_slice(header);
+        out.extend_from_slice(&[first, second.wrapping_add(1)]);
+        out.extend_from_slice(answer.code.text().as_bytes());
+        out.extend_from_slice(&answer.fields);
+        out.extend_from_slice(fields::trailer(fields));
+        Some(out)
+    }
+
+    /// That the LMK a command names is loaded.
+    fn lmk(&self, number: Option<usize>) -> Result<(), Code> {
+        if number.unwrap_or_default() <= 2 { Ok(()) } else { Err(Code::LMK) }
+    }
+
+    /// Random octets, for pads and fills.
+    fn draw<const N: usize>(&self) -> Result<[u8; N], Code> {
+        let mut octets = [0; N];
+        self.random.fill(&mut octets)?;
+        Ok(octets)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Keys under the public test LMK for version 0, made by a device.
+    pub(super) const KEYS: [(&str, &str); 18] = [
+        ("ZPK1", "S00072P0TB00E0001EA421618B34F5FA1A77F7CF6480111B97CF0FAE7BD77D589EC921EF9"),
+        ("TPK2", "S00072P0TB00E0001286A5156C05A48688C0820BE76872301EBC40F6F0452B2611331D8F7"),
+        ("TPK", "S0007271TN00E00019BAD23B0CEF79E33328CA0568A0E186FC17E8DE738AAF9FB67C6E1FF"),
+        ("PVKV2", "S00072V2TN00E00014C0328F82856C4E6D7CCF7A9A1597CB0662C35A18CC72EB9CF97917C"),
+        ("PVKV", "S00072V2TN00E0001E80A2926443C3AF11BF0317C669FA0EA0E100ABDF92BF7A3AF232D4C"),
+        ("PVKI2", "S00072V1TN00E00019412BA0AB9D9377261D2CDDB1C4A063ABF35B4CB9E98F7948A501DA2"),
+        ("PVKI", "S00072V1TN00E00010AE0AD2B1990AB407FAD15059E287760A05DF4DA2391EAB138877E22"),
+        ("CVK", "S00072C0TN00E0001A417975993E2331918759DD1656AC94306BE01C19FDE29E83A93AB42"),
+        ("TAK", "S00072M1TN00E0001FFE01E95CF21BDD0D74B6BEB70E3D90842C137DCA39C1B162C6238D5"),
+        ("BDK1", "S00072B0TN00E0001566678078B5337915F4860C92F3FF2D6A6B11E8786F22DC8032EB758"),
+        ("DEK", "S00072D0TN00E0001BD79343066F46B9C1279E2DE4382E56E6DD5BDCE0F850C7E444799D9"),
+        ("MKAC2", "S00072E0TN00E00017772090F5BDE6568F9B0EFDADD1D160CDB1655DE1984F00973EC3596"),
+        ("TMK", "S00072K0TB00E00019A75CB10B9C1359CFA732D39217C3667207E279FC9E845F64FEEE9F0"),
+        ("ZMK1", "S00072K0TB00E0001DB045F29C053EEFF7B9425B3A88C7258EB7EA7E40E2C47878647072A"),
+        ("ZMK2", "S00072K0TB00E00017CECF0FB9210B3CC93B9FFB304963C39CFFF94B837D318E1A6F1F058"),
+        ("PVK0", "S00072V0TN00E000123721C789734ADC94BBA5A97A7926D5BAFA19AFC35D1D3126BD38F85"),
+        ("COMP1", "S0007252TBc1E0001C9ED3207A1A79BCA1CAB8C05FEC9429E2232067D1F9E908F15E9DCA7"),
+        ("COMP2", "S0007252TBc2E000125276E9C8BC0FA0F70109274FAB9647EF89A189C019465182A345009"),
+    ];
+
+    /// The octets of a command that is written with spaces for reading and with names for keys.
+    pub(super) fn written(command: &str) -> Vec<u8> {
+        let key = |word: &str| {
+            KEYS.iter().find(|(name, _)| *name == word).map_or(word.to_owned(), |key| key.1.to_owned())
+        };
+        command.split_whitespace().map(key).collect::<String>().into_bytes()
+    }
+
+    /// What a command is answered, without its header.
+    pub(super) fn ask(command: &[u8]) -> String {
+        let hsm = HostHsm::with_test_keys(4).unwrap();
+        let answer = hsm.answer(&[b"0042", command].concat()).unwrap();
+        let answer = answer.strip_prefix(b"0042").unwrap();
+        answer.iter().map(|octet| char::from(*octet)).collect()
+    }
+
+    /// Commands and the answers of a device, spaces in both for reading.
+    pub(super) fn transcript(rows: &[(&str, &str)]) {
+        for (command, answer) in rows {
+            assert_eq!(ask(&written(command)), String::from_utf8(written(answer)).unwrap(), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_echoed_and_a_trailer_too() {
+        let hsm = HostHsm::with_test_keys(4).unwrap();
+        assert_eq!(
+            hsm.answer(b"\x00\x01\xFE\xFFB20004ABCD\x19end"),
+            Some(b"\x00\x01\xFE\xFFB300ABCD\x19end".to_vec())
+        );
+        for short in ["", "0", "0042", "0042C"] {
+            assert_eq!(hsm.answer(short.as_bytes()), None, "{short}");
+        }
+        for unknown in ["ZZ", "00", "ca", "~~"] {
+            assert_eq!(&ask(unknown.as_bytes())[2..], "68", "{unknown}");
+        }
+    }
+
+    #[test]
+    fn what_is_altered_has_its_own_code() {
+        let rows = [
+            ("CA TPK ZPK1 12 E57BC634D4717907 01 01 600000000000 %01", "00"),
+            ("CA ZPK1 ZPK1 12 E57BC634D4717907 01 01 600000000000 %01", "20"),
+            ("CA CVK ZPK1 12 E57BC634D4717907 01 01 600000000000 %01", "A6"),
+            ("CA TPK TPK 12 E57BC634D4717907 01 01 600000000000 %01", "A6"),
+            ("CA TPK ZPK1 12 E57BC634D4717907 01 05 600000000000 %01", "69"),
+            ("CA TPK ZPK1 12 E57BC634D4717907 01 99 600000000000 %01", "23"),
+            ("CA TPK ZPK1 12 E57BC634D4717908 01 01 600000000000 %01", "20"),
+            ("CA TPK ZPK1 12 E57BC634D4717907 01 01 60000000000", "15"),
+            ("CA TPK ZPK1 12 E57BC634D4717907 01 01 600000000000 %09", "13"),
+            ("CA TPK Q 12", "26"),
+            (
+                "CA U8463435FC4B4DAA0C49025272C29B12D U1EF828AA8F6B80EB83E19FBC373F3A85 12 6428EB94035AF53B 01 01 550000025321",
+                "10",
+            ),
+            (
+                "CA U8463435FC4B4DAA0C49025272C29B12C U1EF828AA8F6B80EB83E19FBC373F3A84 12 6428EB94035AF53B 01 01 550000025321",
+                "11",
+            ),
+        ];
+        for (command, code) in rows {
+            assert_eq!(&ask(&written(command))[2..4], code, "{command}");
+        }
+        // An altered character of a key block.
+        let altered = written("CA TPK ZPK1 12 E57BC634D4717907 01 01 600000000000")
+            .iter()
+            .enumerate()
+            .map(|(at, octet)| if at == 40 { b'0' + (octet + 1) % 10 } else { *octet })
+            .collect::<Vec<_>>();
+        assert_eq!(&ask(&altered)[2..4], "A4");
+    }
+}
