@@ -54,7 +54,7 @@ const ABOVE: &[&str] = &["server", "cli", "main", "lib", "tidy"];
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("SystemTime::now", &["clock"]),
     ("Timestamp::now", &["clock"]),
-    ("TcpListener::bind", &["link", "console", "server"]),
+    ("TcpListener::bind", &["link", "console", "server", "hsm"]),
     ("TcpStream::connect", &["link"]),
     ("rand_bytes", &["hsm"]),
     ("std::env::var", &["cli"]),

@@ -1,6 +1,7 @@
 //! The command line: results on standard output, talk on standard error; exit 0 done, 1 failed,
 //! 2 usage, 3 a check found faults.
 
+mod hsm;
 mod json;
 mod key;
 mod listing;
@@ -46,6 +47,9 @@ enum Command {
     /// Keys: generate, import by components, export as a key block, list with check values
     #[command(subcommand)]
     Key(key::KeyVerb),
+    /// The software HSM by itself
+    #[command(subcommand)]
+    Hsm(hsm::HsmVerb),
     /// Merchants
     #[command(subcommand)]
     Merchant(reference::MerchantVerb),
@@ -158,6 +162,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Config(ConfigVerb::Check { json }) => check(place, *json, out),
         Command::Message(verb) => verb.run(out),
         Command::Key(verb) => key::run(&mut place.tools()?, verb, out),
+        Command::Hsm(verb) => verb.run(out),
         Command::Merchant(verb) => reference::merchant(&mut place.tools()?, verb, out),
         Command::Terminal(verb) => reference::terminal(&mut place.tools()?, verb, out),
         Command::Issuer(verb) => reference::issuer(&mut place.tools()?, verb, out),

@@ -12,6 +12,7 @@ mod code;
 mod fields;
 mod key;
 mod pin;
+pub mod server;
 mod status;
 
 use super::random::{OpenSslRandom, Random};

@@ -1,0 +1,57 @@
+//! `tollgate hsm`: the software HSM behind host commands.
+
+use crate::hsm::host_command::HostHsm;
+use crate::hsm::host_command::server::{self, Limits};
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// `tollgate hsm …`
+#[derive(Debug, Subcommand)]
+pub(super) enum HsmVerb {
+    /// Answer payShield-compatible host commands over TCP
+    Serve {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:1500")]
+        listen: SocketAddr,
+        /// Characters in front of every command and answer
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=255))]
+        header: u8,
+        /// Serve under the public test LMKs, which everybody knows: for tests only
+        #[arg(long)]
+        test_lmk: bool,
+    },
+}
+
+impl HsmVerb {
+    /// Runs until it is interrupted. When it is ready it prints one line of JSON with its address.
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<u8> {
+        let HsmVerb::Serve { listen, header, test_lmk } = self;
+        if !test_lmk {
+            bail!("host commands are served under the public test LMKs only so far: say --test-lmk");
+        }
+        let hsm = Arc::new(HostHsm::with_test_keys(usize::from(*header))?);
+        let _ = writeln!(
+            std::io::stderr(),
+            "host commands under the public test LMKs: whatever stands under them is known to everybody"
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener =
+                server::listen(*listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            let ready = serde_json::json!({ "ready": true, "listen": listener.local_addr()?.to_string() });
+            writeln!(out, "{ready}")?;
+            out.flush()?;
+            let cancelled = CancellationToken::new();
+            tokio::select! {
+                ended = server::serve(hsm, listener, Limits::default(), cancelled.clone()) => ended?,
+                interrupted = tokio::signal::ctrl_c() => interrupted?,
+            }
+            anyhow::Ok(())
+        })?;
+        Ok(0)
+    }
+}
