@@ -189,6 +189,12 @@ impl Offset {
         Pin::parse(digits).map(Self).map_err(|_| FORM)
     }
 
+    /// How many digits it has: 4 to 12.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.length()
+    }
+
     /// The 12 characters of host commands, F behind the digits.
     #[must_use]
     pub fn command_characters(&self) -> [u8; 12] {

@@ -26,6 +26,8 @@ impl Code {
     pub(crate) const DESTINATION_PARITY: Code = Code("11");
     /// No such local master key.
     pub(crate) const LMK: Code = Code("13");
+    /// A PIN under the local master key is altered, or another account's.
+    pub(crate) const LMK_PIN: Code = Code("14");
     /// Not written as the command says.
     pub(crate) const INPUT: Code = Code("15");
     pub(crate) const PIN_BLOCK: Code = Code("20");
@@ -44,6 +46,8 @@ impl Code {
     pub(crate) const FORMAT_DISABLED: Code = Code("69");
     /// A single-length key dressed as double or triple.
     pub(crate) const MASQUERADE: Code = Code("75");
+    /// PIN commands: the check length does not go with the PIN's.
+    pub(crate) const CHECK_LENGTH: Code = Code("81");
     pub(crate) const CHECK_VALUE: Code = Code("84");
     pub(crate) const KEY_BLOCK: Code = Code("A4");
     pub(crate) const USAGE: Code = Code("A6");

@@ -2,6 +2,7 @@
 
 use super::code::Code;
 use super::fields::Fields;
+use super::pin_under_lmk::PinCipher;
 use crate::hsm::des::{self, DesKey};
 use crate::hsm::key_block_header::Header;
 use crate::hsm::key_usage::UNRESTRICTED;
@@ -98,7 +99,14 @@ pub(crate) struct Lmks {
     /// 02: for blocks of version 1.
     aes: thales_block::Protection,
     check_value: [u8; 8],
+    /// For decimalization tables.
+    tables: DesKey,
+    /// For PINs.
+    pins: PinCipher,
 }
+
+/// What every octet of key 01 is changed by to encrypt decimalization tables.
+const TABLES: u8 = 0x54;
 
 impl Lmks {
     /// The public test keys: whoever reads the manual knows them.
@@ -111,6 +119,8 @@ impl Lmks {
             )?,
             aes: thales_block::Protection::new(thales_block::Version::Aes, &thales_block::test_lmk::AES)?,
             check_value: DesKey::new(&thales_block::test_lmk::TRIPLE_DES)?.check_value(),
+            tables: DesKey::new(&thales_block::test_lmk::TRIPLE_DES.map(|octet| octet ^ TABLES))?,
+            pins: PinCipher::new(&thales_block::test_lmk::AES)?,
         })
     }
 
@@ -123,6 +133,16 @@ impl Lmks {
     /// The one for variant keys.
     pub(crate) fn variant(&self) -> &VariantLmk {
         &self.variant
+    }
+
+    /// What decimalization tables are encrypted under: triple DES, each table one block.
+    pub(crate) fn tables(&self) -> &DesKey {
+        &self.tables
+    }
+
+    /// What PINs are encrypted under.
+    pub(crate) fn pins(&self) -> &PinCipher {
+        &self.pins
     }
 
     /// The one for key blocks of this version, and its number as a block's header has it.

@@ -13,6 +13,9 @@ mod fields;
 mod key;
 mod pin;
 pub mod server;
+mod pin_generate;
+mod pin_under_lmk;
+mod pin_verify;
 mod status;
 
 use super::random::{OpenSslRandom, Random};
@@ -41,7 +44,13 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 2] = [status::COMMANDS, pin::COMMANDS];
+const GROUPS: [Commands; 5] = [
+    status::COMMANDS,
+    pin::COMMANDS,
+    pin_verify::COMMANDS,
+    pin_generate::COMMANDS,
+    pin_under_lmk::COMMANDS,
+];
 
 /// An HSM that answers host commands.
 pub struct HostHsm {
@@ -143,6 +152,13 @@ pub(super) mod tests {
     pub(super) fn transcript(rows: &[(&str, &str)]) {
         for (command, answer) in rows {
             assert_eq!(ask(&written(command)), String::from_utf8(written(answer)).unwrap(), "{command}");
+        }
+    }
+
+    /// Commands and the codes of their answers.
+    pub(super) fn codes(rows: &[(&str, &str)]) {
+        for (command, code) in rows {
+            assert_eq!(&ask(&written(command))[2..4], *code, "{command}");
         }
     }
 

@@ -2,27 +2,49 @@
 
 use super::code::Code;
 use super::fields::Fields;
-use super::key::{Opened, Role};
+use super::key::{KeyField, Role};
 use super::{Answer, Commands, HostHsm};
-use crate::hsm::pin_block::{AccountField, FormatCode, PinFormat};
-use crate::hsm::pin_policy::{self, Account, PinKey, Recipient, Side};
+use crate::hsm::des::DesKey;
+use crate::hsm::dukpt_tdes::{BaseDerivationKey, KeySerialNumber, KsnDescriptor, Variant, ZeroCounter};
+use crate::hsm::pin_block::{AccountField, FormatCode, Pin, PinFormat};
+use crate::hsm::pin_policy::{self, Account, AccountChange, PinKey, Recipient, Side};
 
-pub(super) const COMMANDS: Commands = &[(b"CA", terminal_to_zone), (b"CC", zone_to_zone)];
+pub(super) const COMMANDS: Commands =
+    &[(b"CA", terminal_to_zone), (b"CC", zone_to_zone), (b"G0", transaction_to_zone)];
 
-/// What follows the keys of a translation: the most digits, the block, both formats, the account.
-struct Translation<'a> {
-    block: [u8; 8],
-    formats: [PinFormat; 2],
-    account: &'a str,
+/// An encrypted PIN block, its format and its account.
+pub(super) struct EncryptedPin {
+    pub(super) block: [u8; 8],
+    pub(super) format: PinFormat,
+    pub(super) account: AccountField,
 }
 
-/// Reads the rest of a translation.
-fn translation<'a>(fields: &mut Fields<'a>) -> Result<Translation<'a>, Code> {
-    fields.number(2)?;
+impl EncryptedPin {
+    /// The PIN.
+    pub(super) fn open(&self, key: &DesKey) -> Result<Pin, Code> {
+        Ok(side(key, self.format, self.account).open(&self.block)?)
+    }
+}
+
+/// A side of a translation, or the only one.
+pub(super) fn side(key: &DesKey, format: PinFormat, account: AccountField) -> Side<'_> {
+    Side { key: PinKey::Tdea(key), format, account: Account::Field(account) }
+}
+
+/// What a translation is from, and what it is to.
+struct Translation {
+    from: EncryptedPin,
+    to_format: PinFormat,
+    to_account: AccountField,
+}
+
+/// PIN block (16), formats (2, 2), account (12), and that of the new block behind `;` where it is another.
+fn translation(fields: &mut Fields<'_>) -> Result<Translation, Code> {
     let block = fields.hex_array()?;
-    let formats = [format(fields)?, format(fields)?];
-    let account = fields.digits(12)?;
-    Ok(Translation { block, formats, account })
+    let (format, to_format) = (format(fields)?, self::format(fields)?);
+    let account = account(fields)?;
+    let to_account = if fields.takes(b';') { self::account(fields)? } else { account };
+    Ok(Translation { from: EncryptedPin { block, format, account }, to_format, to_account })
 }
 
 /// A PIN block format that is served here.
@@ -34,45 +56,108 @@ pub(super) fn format(fields: &mut Fields<'_>) -> Result<PinFormat, Code> {
     }
 }
 
+/// The twelve rightmost digits of an account number without its check digit.
+pub(super) fn account(fields: &mut Fields<'_>) -> Result<AccountField, Code> {
+    Ok(AccountField::parse(fields.digits(12)?)?)
+}
+
+/// Whether a flag says that a base derivation key follows: `*` of type 1, `~` of type 2. Their PIN keys are derived in
+/// one way.
+pub(super) fn is_base_key(fields: &mut Fields<'_>) -> bool {
+    fields.takes(b'*') || fields.takes(b'~')
+}
+
+/// Descriptor (3), and a KSN of as many characters as it says.
+pub(super) fn serial_number(fields: &mut Fields<'_>) -> Result<KeySerialNumber, Code> {
+    let descriptor = KsnDescriptor::parse(fields.text(3)?)?;
+    Ok(descriptor.read(fields.hex_digits(descriptor.characters())?)?.0)
+}
+
+/// A key that blocks are put under: of a zone, or of a terminal's transaction.
+struct Destination<'a> {
+    key: KeyField<'a>,
+    /// Of the transaction.
+    ksn: Option<KeySerialNumber>,
+}
+
 impl HostHsm {
+    /// The PIN key of a DUKPT transaction. Devices take the initial key itself for a counter of zero.
+    pub(super) fn transaction_pin_key(
+        &self,
+        bdk: KeyField<'_>,
+        ksn: KeySerialNumber,
+    ) -> Result<DesKey, Code> {
+        let bdk = self.lmks.open(bdk, &Role::BDK)?;
+        if bdk.header.is_some_and(|header| header.algorithm == b'A') {
+            return Err(Code::KEY_ALGORITHM);
+        }
+        let initial = BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
+        Ok(initial.transaction_key(ksn, ZeroCounter::InitialKey)?.des_key(Variant::Pin)?)
+    }
+
+    fn destination(&self, to: &Destination<'_>) -> Result<DesKey, Code> {
+        match to.ksn {
+            Some(ksn) => self.transaction_pin_key(to.key, ksn),
+            None => self.lmks.open(to.key, &Role::ZPK_DESTINATION).and_then(|key| key.des()),
+        }
+        .map_err(Code::of_destination)
+    }
+
     /// Translates, and answers the PIN's length, the block and its format.
-    fn translate(&self, from: &Opened, to: &Opened, what: &Translation<'_>) -> Result<Answer, Code> {
-        let account = || AccountField::parse(what.account).map(Account::Field);
-        let (from_key, to_key) = (from.des()?, to.des()?);
-        let [from_format, to_format] = what.formats;
-        let from = Side { key: PinKey::Tdea(&from_key), format: from_format, account: account()? };
-        let to = Side { key: PinKey::Tdea(&to_key), format: to_format, account: account()? };
-        pin_policy::permits(from_format, to_format, pin_policy::AccountChange::Same, Recipient::Host)?;
-        let pin = from.open(&what.block)?;
-        let block = to.seal(&pin, self.draw()?)?;
-        let code = to_format.code();
+    fn translate(&self, from: &DesKey, to: &DesKey, what: &Translation) -> Result<Answer, Code> {
+        let (old, new) = (what.from.account, what.to_account);
+        let change = if old.digits() == new.digits() { AccountChange::Same } else { AccountChange::Changed };
+        pin_policy::permits(what.from.format, what.to_format, change, Recipient::Host)?;
+        let pin = what.from.open(from)?;
+        let block = side(to, what.to_format, new).seal(&pin, self.draw()?)?;
+        let code = what.to_format.code();
         Ok(Answer::done(format!("{:02}{}{code}", pin.length(), hex::encode_upper(block.as_slice()))))
     }
 }
 
-/// `CA`: TPK, ZPK, most digits (2), PIN block (16), formats (2, 2), account (12) → length (2), PIN block, format.
+/// `CA`: TPK, ZPK, most digits (2), PIN block (16), formats (2, 2), account (12) → length (2), PIN block, format. In
+/// place of the ZPK: `*` or `~`, BDK, KSN descriptor (3), KSN.
 fn terminal_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
-    let (tpk, zpk) = (fields.key()?, fields.key()?);
+    let tpk = fields.key()?;
+    let is_base_key = is_base_key(fields);
+    let key = fields.key()?;
+    let ksn = if is_base_key { Some(serial_number(fields)?) } else { None };
+    fields.number(2)?;
     let what = translation(fields)?;
     hsm.lmk(fields.end()?)?;
-    let tpk = hsm.lmks.open(tpk, &Role::TPK)?;
-    let zpk = hsm.lmks.open(zpk, &Role::ZPK_DESTINATION).map_err(Code::of_destination)?;
-    hsm.translate(&tpk, &zpk, &what)
+    let tpk = hsm.lmks.open(tpk, &Role::TPK)?.des()?;
+    hsm.translate(&tpk, &hsm.destination(&Destination { key, ksn })?, &what)
 }
 
-/// `CC`: the same between zone keys.
+/// `CC`: ZPK, ZPK, then as `CA`.
 fn zone_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
-    let (source, destination) = (fields.key()?, fields.key()?);
+    let (source, key) = (fields.key()?, fields.key()?);
+    fields.number(2)?;
     let what = translation(fields)?;
     hsm.lmk(fields.end()?)?;
-    let source = hsm.lmks.open(source, &Role::ZPK_SOURCE)?;
-    let destination = hsm.lmks.open(destination, &Role::ZPK_DESTINATION).map_err(Code::of_destination)?;
-    hsm.translate(&source, &destination, &what)
+    let source = hsm.lmks.open(source, &Role::ZPK_SOURCE)?.des()?;
+    hsm.translate(&source, &hsm.destination(&Destination { key, ksn: None })?, &what)
+}
+
+/// `G0`: BDK with or without a flag, ZPK or BDK with its flag, KSN descriptor (3), KSN, the same of a second BDK, PIN
+/// block (16), formats (2, 2), account (12), `;` and the new block's account (12) → length (2), PIN block, format.
+/// Triple DES only.
+fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    is_base_key(fields);
+    let bdk = fields.key()?;
+    let is_base_key = is_base_key(fields);
+    let key = fields.key()?;
+    let from_ksn = serial_number(fields)?;
+    let ksn = if is_base_key { Some(serial_number(fields)?) } else { None };
+    let what = translation(fields)?;
+    hsm.lmk(fields.end()?)?;
+    let source = hsm.transaction_pin_key(bdk, from_ksn)?;
+    hsm.translate(&source, &hsm.destination(&Destination { key, ksn })?, &what)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::transcript;
+    use super::super::tests::{codes, transcript};
 
     #[test]
     fn translations_are_those_of_a_device() {
@@ -84,6 +169,58 @@ mod tests {
                 "CB 00 04 91DDDA0A7C12CFAA 01",
             ),
             ("CC ZPK1 ZPK1 12 FC99D994F1D3D3B8 01 01 600000000000 %01", "CD 00 06 FC99D994F1D3D3B8 01"),
+            (
+                "CA TPK * BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000 %01",
+                "CB 00 06 741311DA9D5D6C32 01",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn blocks_of_a_transaction_go_to_a_zone_and_to_another_transaction() {
+        transcript(&[
+            // The PIN of the device's blocks above, by each way round.
+            (
+                "G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000 %01",
+                "G1 00 06 FC99D994F1D3D3B8 01",
+            ),
+            (
+                "G0 ~ BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000;600000000000",
+                "G1 00 06 FC99D994F1D3D3B8 01",
+            ),
+            (
+                "G0 * BDK1 * BDK1 A05 FFFF000001315240003A A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000 %01",
+                "G1 00 06 741311DA9D5D6C32 01",
+            ),
+            (
+                "CA TPK ~ BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000 %01",
+                "CB 00 06 741311DA9D5D6C32 01",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_transaction_has_its_own_code() {
+        codes(&[
+            ("CA TPK BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "15"),
+            ("CA TPK * ZPK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "A6"),
+            ("CA TPK * BDK1 A04 FFFF00000131524003A 12 E57BC634D4717907 01 01 600000000000", "00"),
+            ("CA TPK * BDK1 F0F FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "15"),
+            ("CA TPK * BDK1 A05 FFFF00000131524G003A 12 E57BC634D4717907 01 01 600000000000", "15"),
+            // A counter with eleven ones.
+            ("CA TPK * BDK1 A05 FFFF00000131524007FF 12 E57BC634D4717907 01 01 600000000000", "15"),
+            // A counter of zero.
+            ("CA TPK * BDK1 A05 FFFF0000013152400000 12 E57BC634D4717907 01 01 600000000000", "00"),
+            ("G0 ZPK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "A6"),
+            ("G0 BDK1 BDK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "A6"),
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003B 741311DA9D5D6C32 01 01 600000000000", "20"),
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 05 600000000000", "69"),
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 99 600000000000", "23"),
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 48 600000000000", "A7"),
+            // From one card to another.
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000;600000000001", "69"),
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000;60000000000", "15"),
+            ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C3G 01 01 600000000000", "15"),
         ]);
     }
 }

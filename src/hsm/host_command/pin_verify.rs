@@ -1,0 +1,350 @@
+//! PINs verified: by a Visa PVV, or by the offset of IBM 3624.
+
+use super::code::Code;
+use super::fields::Fields;
+use super::key::{KeyField, Role};
+use super::pin::{EncryptedPin, account, format, is_base_key, serial_number};
+use super::{Answer, Commands, HostHsm};
+use crate::hsm::des::{DesKey, KeyLength};
+use crate::hsm::dukpt_tdes::KeySerialNumber;
+use crate::hsm::pin_block::AccountField;
+use crate::hsm::pin_verification::{
+    DecimalizationTable, Ibm3624, Offset, TableCheck, ValidationData, verify_pvv,
+};
+use crate::hsm::variant_lmk::KeyType;
+
+pub(super) const COMMANDS: Commands = &[
+    (b"DC", terminal_pvv),
+    (b"EC", zone_pvv),
+    (b"GQ", transaction_pvv),
+    (b"DA", terminal_offset),
+    (b"EA", zone_offset),
+    (b"GO", transaction_offset),
+];
+
+/// PIN verification key for PVVs, always of double length.
+const PVV_KEY: Role =
+    Role { types: &[KeyType::TmkTpkPvk], usages: &[*b"V2", *b"V0"], modes: b"CV", is_for_pins: true };
+/// PIN verification key for IBM 3624. No PIN stands under it, and it may be of single length.
+const OFFSET_KEY: Role = Role { usages: &[*b"V1", *b"V0"], is_for_pins: false, ..PVV_KEY };
+
+/// What a PIN verification key does.
+#[derive(Clone, Copy)]
+pub(super) enum Use {
+    Verify,
+    Generate,
+}
+
+impl Use {
+    /// The modes of use that let it.
+    fn modes(self) -> &'static [u8] {
+        match self {
+            Use::Verify => b"CV",
+            Use::Generate => b"CG",
+        }
+    }
+}
+
+/// How PINs of an account are computed: check length (2), account (12), decimalization table (16), validation
+/// data (12).
+pub(super) struct Rule {
+    /// Digits of the PIN that count; fewest that it has.
+    pub(super) check: usize,
+    pub(super) account: AccountField,
+    table: DecimalizationTable,
+    validation: ValidationData,
+}
+
+impl Rule {
+    /// With this key.
+    pub(super) fn with<'a>(&'a self, pvk: &'a DesKey) -> Ibm3624<'a> {
+        Ibm3624 { pvk, table: &self.table, validation: &self.validation }
+    }
+}
+
+/// What is verified by an offset: PIN block (16), format (2), rule, offset (12).
+struct ByOffset {
+    pin: EncryptedPin,
+    rule: Rule,
+    offset: Offset,
+}
+
+/// What is verified by a PVV.
+struct ByPvv<'a> {
+    pin: EncryptedPin,
+    /// The account that the PVV is of.
+    account: AccountField,
+    index: u8,
+    pvv: &'a str,
+}
+
+/// PIN block (16), format (2), account (12), the account of the PVV behind `;` where it is another, key index (1),
+/// PVV (4).
+fn by_pvv<'a>(fields: &mut Fields<'a>) -> Result<ByPvv<'a>, Code> {
+    let block = fields.hex_array()?;
+    let pin = EncryptedPin { block, format: format(fields)?, account: account(fields)? };
+    let account = if fields.takes(b';') { account(fields)? } else { pin.account };
+    Ok(ByPvv { pin, account, index: index(fields)?, pvv: fields.digits(4)? })
+}
+
+/// Which pair of keys a PVV is of: a digit.
+pub(super) fn index(fields: &mut Fields<'_>) -> Result<u8, Code> {
+    u8::try_from(fields.number(1)?).map_err(|_| Code::INPUT)
+}
+
+impl HostHsm {
+    /// Opens a PVK for PVVs.
+    pub(super) fn pvv_key(&self, key: KeyField<'_>, what_for: Use) -> Result<DesKey, Code> {
+        self.verification_key(key, &Role { modes: what_for.modes(), ..PVV_KEY })
+    }
+
+    /// Opens a PVK for IBM 3624.
+    pub(super) fn offset_key(&self, key: KeyField<'_>, what_for: Use) -> Result<DesKey, Code> {
+        self.verification_key(key, &Role { modes: what_for.modes(), ..OFFSET_KEY })
+    }
+
+    fn verification_key(&self, key: KeyField<'_>, role: &Role) -> Result<DesKey, Code> {
+        self.lmks.open(key, role).and_then(|key| key.des()).map_err(Code::of_destination)
+    }
+
+    /// Reads a [`Rule`].
+    pub(super) fn rule(&self, fields: &mut Fields<'_>) -> Result<Rule, Code> {
+        let (check, account) = (fields.number(2)?, account(fields)?);
+        let table = self.table(fields)?;
+        let validation = ValidationData::of_command(fields.text(12)?, account)?;
+        Ok(Rule { check, account, table, validation })
+    }
+
+    /// A decimalization table in clear, or encrypted: whatever is no acceptable table in clear. That a ciphertext is one
+    /// by chance happens less than once in two thousand tables.
+    fn table(&self, fields: &mut Fields<'_>) -> Result<DecimalizationTable, Code> {
+        let mut encrypted = fields.clone();
+        let clear = DecimalizationTable::parse(fields.hex_digits(16)?, TableCheck::Strict);
+        let table = clear.or_else(|_| {
+            let table = self.lmks.tables().decrypt(encrypted.hex_array()?);
+            DecimalizationTable::parse(&hex::encode(table), TableCheck::Strict).map_err(Code::from)
+        })?;
+        Ok(table)
+    }
+
+    fn by_offset(&self, fields: &mut Fields<'_>) -> Result<ByOffset, Code> {
+        let (block, format) = (fields.hex_array()?, format(fields)?);
+        let rule = self.rule(fields)?;
+        let offset = Offset::parse(fields.text(12)?)?;
+        Ok(ByOffset { pin: EncryptedPin { block, format, account: rule.account }, rule, offset })
+    }
+
+    fn verify_pvv(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByPvv<'_>) -> Result<Answer, Code> {
+        let pvk = self.pvv_key(pvk, Use::Verify)?;
+        let pin = what.pin.open(key)?;
+        verify_pvv(&pvk, what.index, &pin, what.account, what.pvv.as_bytes())?;
+        Ok(Answer::done(""))
+    }
+
+    fn verify_offset(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByOffset) -> Result<Answer, Code> {
+        let pvk = self.offset_key(pvk, Use::Verify)?;
+        let pin = what.pin.open(key)?;
+        if !(4..=what.offset.length()).contains(&what.rule.check) {
+            return Err(Code::INPUT);
+        }
+        what.rule.with(&pvk).verify(&pin, &what.offset)?;
+        Ok(done_with(&pvk, ""))
+    }
+}
+
+/// Done, with the warning when the PVK is longer than single.
+pub(super) fn done_with(pvk: &DesKey, fields: impl Into<Vec<u8>>) -> Answer {
+    let code = match pvk.length() {
+        KeyLength::Single => Code::DONE,
+        KeyLength::Double | KeyLength::Triple => Code::LONG_PVK,
+    };
+    Answer { code, fields: fields.into() }
+}
+
+/// `DC`: TPK, PVK, PIN block (16), format (2), account (12), key index (1), PVV (4) → nothing.
+fn terminal_pvv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    static_pvv(hsm, fields, &Role::TPK)
+}
+
+/// `EC`: the same under a ZPK, and behind the account `;` and that of the PVV (12) where it is another.
+fn zone_pvv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    static_pvv(hsm, fields, &Role::ZPK_SOURCE)
+}
+
+fn static_pvv(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<Answer, Code> {
+    let (key, pvk) = (fields.key()?, fields.key()?);
+    let what = by_pvv(fields)?;
+    hsm.lmk(fields.end()?)?;
+    let key = hsm.lmks.open(key, role)?.des()?;
+    hsm.verify_pvv(&key, pvk, &what)
+}
+
+/// `GQ`: `0`, BDK, PVK, KSN descriptor (3), KSN, then as `EC`. Modes that verify a MAC too are not served.
+fn transaction_pvv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    let (bdk, pvk, ksn) = transaction(fields)?;
+    let what = by_pvv(fields)?;
+    hsm.lmk(fields.end()?)?;
+    let key = hsm.transaction_pin_key(bdk, ksn)?;
+    hsm.verify_pvv(&key, pvk, &what)
+}
+
+/// `DA`: TPK, PVK, most digits (2), PIN block (16), format (2), check length (2), account (12), decimalization
+/// table (16), validation data (12), offset (12) → nothing.
+fn terminal_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    static_offset(hsm, fields, &Role::TPK)
+}
+
+/// `EA`: the same under a ZPK.
+fn zone_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    static_offset(hsm, fields, &Role::ZPK_SOURCE)
+}
+
+fn static_offset(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<Answer, Code> {
+    let (key, pvk) = (fields.key()?, fields.key()?);
+    fields.number(2)?;
+    let what = hsm.by_offset(fields)?;
+    hsm.lmk(fields.end()?)?;
+    let key = hsm.lmks.open(key, role)?.des()?;
+    hsm.verify_offset(&key, pvk, &what)
+}
+
+/// `GO`: `0`, BDK, PVK, KSN descriptor (3), KSN, then as `DA` without the most digits. Modes that verify a MAC too are
+/// not served.
+fn transaction_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    let (bdk, pvk, ksn) = transaction(fields)?;
+    let what = hsm.by_offset(fields)?;
+    hsm.lmk(fields.end()?)?;
+    let key = hsm.transaction_pin_key(bdk, ksn)?;
+    hsm.verify_offset(&key, pvk, &what)
+}
+
+/// The mode without a MAC, BDK with or without a flag, PVK, KSN.
+fn transaction<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, KeyField<'a>, KeySerialNumber), Code> {
+    if !fields.takes(b'0') {
+        return Err(Code::INPUT);
+    }
+    is_base_key(fields);
+    Ok((fields.key()?, fields.key()?, serial_number(fields)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ask, codes, transcript, written};
+    use super::*;
+    use crate::hsm::variant_lmk::{Scheme, TEST_PAIRS, VariantLmk};
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn pvvs_verify_as_on_a_device() {
+        transcript(&[
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194", "DD 00"),
+            ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093936 1 7548 %01", "ED 00"),
+            ("GQ 0 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547 %01", "GR 00"),
+            // The account of the PVV said again.
+            ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093936;850103093936 1 7548", "ED 00"),
+        ]);
+    }
+
+    #[test]
+    fn offsets_verify_as_on_a_device() {
+        transcript(&[
+            (
+                "DA TPK PVKI2 12 E5B0C1445E4C57AF 01 06 600000000000 709F26B22464E96A 1234560000N0 093636FFFFFF %01",
+                "DB 02",
+            ),
+            (
+                "EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093936 709F26B22464E96A 50103093936N 588664FFFFFF %01",
+                "EB 02",
+            ),
+            (
+                "GO 0 BDK1 PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01 06 600000000000 709F26B22464E96A 0000000000N0 035965FFFFFF %01",
+                "GP 02",
+            ),
+            // The table in clear.
+            (
+                "EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093936 0123456789012345 50103093936N 588664FFFFFF",
+                "EB 02",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_single_pvk_is_no_reason_for_a_warning() {
+        // 0123456789ABCDEF as a PVK of the variant LMK, without a letter.
+        let lmk = VariantLmk::new(Zeroizing::new(TEST_PAIRS));
+        let clear = [0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF];
+        let pvk = lmk.encrypt(KeyType::TmkTpkPvk, Scheme::Z, &clear).unwrap();
+        let rule = "06 850103093936 0123456789012345 50103093936N";
+        let made = ask(&written(&format!("BK FFF ZPK1 {pvk} AD72F973446E84E7 01 {rule}")));
+        assert_eq!(&made[..4], "BL00");
+        let offset = &made[4..];
+        transcript(&[(&format!("EA ZPK1 {pvk} 12 AD72F973446E84E7 01 {rule} {offset}"), "EB 00")]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pvv_has_its_own_code() {
+        codes(&[
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2195", "01"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 2 2194", "01"),
+            ("DC TPK PVKV E57BC634D4717907 01 600000000000 1 2194", "01"),
+            ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093936;850103093937 1 7548", "01"),
+            ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093936;85010309393 1 7548", "15"),
+            ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093937 1 7548", "20"),
+            ("DC TPK PVKI2 E57BC634D4717907 01 600000000000 1 2194", "A6"),
+            ("DC CVK PVKV2 E57BC634D4717907 01 600000000000 1 2194", "A6"),
+            ("EC TPK PVKV AD72F973446E84E7 01 850103093936 1 7548", "A6"),
+            ("DC TPK PVKV2 E57BC634D4717908 01 600000000000 1 2194", "20"),
+            ("DC TPK PVKV2 E57BC634D4717907 03 600000000000 1 2194", "69"),
+            ("DC TPK PVKV2 E57BC634D4717907 49 600000000000 1 2194", "23"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 219", "15"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 A 2194", "15"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 21944", "15"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194 %07", "13"),
+            // Parity of the first key, and of the PVK; a PVK of single length, and one dressed as double.
+            ("DC U8463435FC4B4DAA0C49025272C29B12D PVKV2 6428EB94035AF53B 01 550000025321 1 2194", "10"),
+            ("DC TPK U8463435FC4B4DAA0C49025272C29B12D E57BC634D4717907 01 600000000000 1 2194", "11"),
+            ("DC TPK 8463435FC4B4DAA0 E57BC634D4717907 01 600000000000 1 2194", "27"),
+            ("GQ 1 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "15"),
+            ("GQ 0 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7548", "01"),
+            ("GQ 0 BDK1 PVKV A05 FFFF000001315240003B 741311DA9D5D6C32 01 600000000000 1 7547", "20"),
+            ("GQ 0 TPK PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "A6"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_offset_has_its_own_code() {
+        let ea = |rest: &str| format!("EA ZPK1 PVKI 12 AD72F973446E84E7 01 {rest}");
+        for (rest, code) in [
+            ("06 850103093936 709F26B22464E96A 50103093936N 588664FFFFFF", "02"),
+            ("06 850103093936 709F26B22464E96A 50103093936N 588665FFFFFF", "01"),
+            ("06 850103093936 709F26B22464E96A 50103093937N 588664FFFFFF", "01"),
+            // An offset of six digits for a check of four; not the other way round.
+            ("04 850103093936 709F26B22464E96A 50103093936N 588664FFFFFF", "02"),
+            ("06 850103093936 709F26B22464E96A 50103093936N 5886FFFFFFFF", "15"),
+            ("03 850103093936 709F26B22464E96A 50103093936N 588664FFFFFF", "15"),
+            ("06 850103093936 709F26B22464E96B 50103093936N 588664FFFFFF", "25"),
+            ("06 850103093936 0000000000000000 50103093936N 588664FFFFFF", "25"),
+            ("06 850103093936 709F26B22464E96G 50103093936N 588664FFFFFF", "15"),
+            ("06 850103093936 709F26B22464E96A NN1030939361 588664FFFFFF", "15"),
+            ("06 850103093936 709F26B22464E96A 50103093936N 58866FFFFFF", "15"),
+            ("06 850103093936 709F26B22464E96A 50103093936N FFFFFFFFFFFF", "15"),
+            ("06 850103093937 709F26B22464E96A 50103093936N 588664FFFFFF", "20"),
+        ] {
+            codes(&[(&ea(rest), code)]);
+        }
+        let rest = "06 600000000000 709F26B22464E96A 0000000000N0 035965FFFFFF";
+        for (front, code) in [
+            ("GO 0 BDK1 PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01", "02"),
+            ("GO 0 BDK1 PVKI2 A05 FFFF000001315240003A 741311DA9D5D6C32 01", "01"),
+            ("GO 0 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01", "A6"),
+            ("GO 2 BDK1 PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01", "15"),
+            ("EA ZPK1 PVKI 12 FC99D994F1D3D3B8 01", "02"),
+            ("DA TPK PVKI 12 E57BC634D4717907 01", "02"),
+            ("DA ZPK1 PVKI 12 FC99D994F1D3D3B8 01", "02"),
+            ("EA TPK PVKI 12 E57BC634D4717907 01", "A6"),
+            ("EA ZPK1 U8463435FC4B4DAA0C49025272C29B12D 12 FC99D994F1D3D3B8 01", "11"),
+        ] {
+            codes(&[(&format!("{front} {rest}"), code)]);
+        }
+    }
+}
