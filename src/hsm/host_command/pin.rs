@@ -38,13 +38,12 @@ struct Translation {
     to_account: AccountField,
 }
 
-/// PIN block (16), formats (2, 2), account (12), and that of the new block behind `;` where it is another.
+/// PIN block (16), formats (2, 2), account (12).
 fn translation(fields: &mut Fields<'_>) -> Result<Translation, Code> {
     let block = fields.hex_array()?;
     let (format, to_format) = (format(fields)?, self::format(fields)?);
     let account = account(fields)?;
-    let to_account = if fields.takes(b';') { self::account(fields)? } else { account };
-    Ok(Translation { from: EncryptedPin { block, format, account }, to_format, to_account })
+    Ok(Translation { from: EncryptedPin { block, format, account }, to_format, to_account: account })
 }
 
 /// A PIN block format that is served here.
@@ -61,8 +60,8 @@ pub(super) fn account(fields: &mut Fields<'_>) -> Result<AccountField, Code> {
     Ok(AccountField::parse(fields.digits(12)?)?)
 }
 
-/// Whether a flag says that a base derivation key follows: `*` of type 1, `~` of type 2. Their PIN keys are derived in
-/// one way.
+/// Whether a flag says that a base derivation key follows: `*` of type 1, `~` of type 2. Their PIN keys are
+/// derived in one way.
 pub(super) fn is_base_key(fields: &mut Fields<'_>) -> bool {
     fields.takes(b'*') || fields.takes(b'~')
 }
@@ -115,8 +114,8 @@ impl HostHsm {
     }
 }
 
-/// `CA`: TPK, ZPK, most digits (2), PIN block (16), formats (2, 2), account (12) → length (2), PIN block, format. In
-/// place of the ZPK: `*` or `~`, BDK, KSN descriptor (3), KSN.
+/// `CA`: TPK, ZPK, most digits (2), PIN block (16), formats (2, 2), account (12) → length (2), PIN block,
+/// format. In place of the ZPK: `*` or `~`, BDK, KSN descriptor (3), KSN.
 fn terminal_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let tpk = fields.key()?;
     let is_base_key = is_base_key(fields);
@@ -139,9 +138,9 @@ fn zone_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> 
     hsm.translate(&source, &hsm.destination(&Destination { key, ksn: None })?, &what)
 }
 
-/// `G0`: BDK with or without a flag, ZPK or BDK with its flag, KSN descriptor (3), KSN, the same of a second BDK, PIN
-/// block (16), formats (2, 2), account (12), `;` and the new block's account (12) → length (2), PIN block, format.
-/// Triple DES only.
+/// `G0`: BDK with or without a flag, ZPK or BDK with its flag, KSN descriptor (3), KSN, the same of a second
+/// BDK, PIN block (16), formats (2, 2), account (12), the account of the new block (12) behind `;` → length
+/// (2), PIN block, format. Triple DES only. Another account is refused where both formats are bound to one.
 fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     is_base_key(fields);
     let bdk = fields.key()?;
@@ -149,7 +148,10 @@ fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer,
     let key = fields.key()?;
     let from_ksn = serial_number(fields)?;
     let ksn = if is_base_key { Some(serial_number(fields)?) } else { None };
-    let what = translation(fields)?;
+    let mut what = translation(fields)?;
+    if fields.takes(b';') {
+        what.to_account = account(fields)?;
+    }
     hsm.lmk(fields.end()?)?;
     let source = hsm.transaction_pin_key(bdk, from_ksn)?;
     hsm.translate(&source, &hsm.destination(&Destination { key, ksn })?, &what)
@@ -217,6 +219,7 @@ mod tests {
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 05 600000000000", "69"),
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 99 600000000000", "23"),
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 48 600000000000", "A7"),
+            ("CC ZPK1 ZPK1 12 FC99D994F1D3D3B8 01 01 600000000000;600000000000", "15"),
             // From one card to another.
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000;600000000001", "69"),
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000;60000000000", "15"),

@@ -72,8 +72,8 @@ fn pvv_of_sealed(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code>
     hsm.pvv(pvk, (&pin, account), index)
 }
 
-/// `BK`: key type (3), TPK or ZPK, PVK, PIN block (16), format (2), check length (2), account (12), decimalization
-/// table (16), validation data (12) → offset (12). Lists of excluded PINs are not served.
+/// `BK`: key type (3), TPK or ZPK, PVK, PIN block (16), format (2), check length (2), account (12),
+/// decimalization table (16), validation data (12) → offset (12). Lists of excluded PINs are not served.
 fn offset_of_block(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let ((key, role), pvk) = (pin_key(fields)?, fields.key()?);
     let (block, format) = (fields.hex_array()?, format(fields)?);
@@ -85,8 +85,8 @@ fn offset_of_block(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Cod
     offset_answer(&pvk, rule.with(&pvk).offset(&pin, rule.check))
 }
 
-/// `DE`: PVK, PIN under the LMK, check length (2), account (12), decimalization table (16), validation data (12) →
-/// offset (12).
+/// `DE`: PVK, PIN under the LMK, check length (2), account (12), decimalization table (16), validation data
+/// (12) → offset (12).
 fn offset_of_sealed(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let pvk = fields.key()?;
     let sealed = fields.sealed_pin(42)?;
@@ -97,8 +97,8 @@ fn offset_of_sealed(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Co
     offset_answer(&pvk, rule.with(&pvk).offset(&pin, rule.check))
 }
 
-/// `EE`: PVK, offset (12), check length (2), account (12), decimalization table (16), validation data (12) → PIN under
-/// the LMK, as long as the offset.
+/// `EE`: PVK, offset (12), check length (2), account (12), decimalization table (16), validation data (12) →
+/// PIN under the LMK, as long as the offset.
 fn pin_of_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let pvk = fields.key()?;
     let offset = Offset::parse(fields.text(12)?)?;
@@ -114,7 +114,12 @@ fn pin_of_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code>
 
 #[cfg(test)]
 mod tests {
+    use super::super::pin::side;
     use super::super::tests::{ask, codes, transcript, written};
+    use super::*;
+    use crate::hsm::judges;
+    use crate::hsm::pin_block::PinFormat;
+    use crate::hsm::thales_block::test_lmk;
 
     /// The PIN 300672 under the LMK, which is a value of ours.
     fn sealed() -> String {
@@ -154,6 +159,95 @@ mod tests {
             (&format!("EE PVKI 588664FFFFFF {rule}"), &format!("EF 02 {sealed}")),
             (&format!("JG ZPK1 01 850103093936 {sealed} %01"), "JH 00 AD72F973446E84E7"),
         ]);
+    }
+
+    /// ZPK1, PVKV and PVKI in clear.
+    const CLEAR: [&str; 3] = [
+        "98519E45CBB9291F49EFAD4AFEFDDC79",
+        "D3FD02258F68EFBAC8BC9B54EF46195D",
+        "38E6C12FC4CB168085230D0792315854",
+    ];
+
+    #[test]
+    fn psec_agrees_on_what_is_made_of_blocks_and_of_pins_under_the_lmk() {
+        let hsm = HostHsm::with_test_keys(0).unwrap();
+        let answer = |command: &str| {
+            let answer = String::from_utf8(hsm.answer(&written(command)).unwrap()).unwrap();
+            assert!(matches!(&answer[2..4], "00" | "02"), "{command}: {answer}");
+            answer[4..].to_owned()
+        };
+        let [zpk, pvkv, pvki] = CLEAR.map(|key| hex::decode(key).unwrap());
+        let zpk = DesKey::new(&zpk).unwrap();
+        let tables = test_lmk::TRIPLE_DES.map(|octet| octet ^ 0x54);
+        let tables = DesKey::new(&tables).unwrap();
+        let mut chance = judges::Chance::new(3);
+        let (mut cases, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..2000 {
+            let length = chance.within(4, 12);
+            let (pin, account, index) = (chance.digits(length), chance.digits(12), chance.within(0, 9));
+            let field = AccountField::parse(&account).unwrap();
+            let block = side(&zpk, PinFormat::Iso0, field).seal(&Pin::parse(&pin).unwrap(), [0; 8]).unwrap();
+            let block = hex::encode_upper(block.as_slice());
+            let sealed = answer(&format!("JE ZPK1 {block} 01 {account}"));
+
+            let pvv = answer(&format!("FW FFF ZPK1 PVKV {block} 01 {account} {index}"));
+            assert_eq!(answer(&format!("DG PVKV {sealed} {account} {index}")), pvv);
+            answer(&format!("EC ZPK1 PVKV {block} 01 {account} {index} {pvv}"));
+            // A check digit behind the account, which nobody looks at.
+            let row =
+                ["pvv".into(), hex::encode(&pvkv), index.to_string(), pin.clone(), format!("{account}0")];
+            cases.push(row.to_vec());
+            ours.push(pvv);
+
+            let first = chance.within(0, 9);
+            let table = (first..first + 16).map(|digit| (digit % 10).to_string()).collect::<String>();
+            let encrypted = tables.encrypt(hex::decode(&table).unwrap().try_into().unwrap());
+            let shown = if first < 5 { table.clone() } else { hex::encode_upper(encrypted) };
+            let data = chance.digits(12);
+            let rule = format!("{length:02} {account} {shown} {data}");
+            let padded = answer(&format!("BK FFF ZPK1 PVKI {block} 01 {rule}"));
+            assert_eq!(answer(&format!("DE PVKI {sealed} {rule}")), padded);
+            assert_eq!(answer(&format!("EE PVKI {padded} {rule}")), sealed);
+            answer(&format!("EA ZPK1 PVKI 12 {block} 01 {rule} {padded}"));
+            let offset = padded.trim_end_matches('F');
+            let digits = |sum: fn(u8, u8) -> u8, left: &str, right: &str| {
+                let pairs = left.bytes().zip(right.bytes());
+                pairs
+                    .map(|(left, right)| char::from(b'0' + sum(left & 15, right & 15) % 10))
+                    .collect::<String>()
+            };
+            let natural = digits(|pin, offset| 10 + pin - offset, &pin, offset);
+            let derived = digits(|natural, pin| natural + pin, &natural, &pin);
+            let row = ["3624", &hex::encode(&pvki), &table, &data, "0", "12", "F", &pin, &length.to_string()];
+            cases.push(row.map(str::to_owned).to_vec());
+            ours.push(format!("{natural} {derived} {offset}"));
+        }
+        judges::agree(include_str!("../judges/pin_verification.py"), &cases, &ours);
+    }
+
+    #[test]
+    fn a_command_that_is_cut_off_is_refused() {
+        let hsm = HostHsm::with_test_keys(0).unwrap();
+        for command in [
+            "CA TPK * BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000",
+            "G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000",
+            "DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194",
+            "GQ 0 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547",
+            "DA TPK PVKI2 12 E5B0C1445E4C57AF 01 06 600000000000 709F26B22464E96A 1234560000N0 093636FFFFFF",
+            "GO 0 BDK1 PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01 06 600000000000 709F26B22464E96A 0000000000N0 035965FFFFFF",
+            "FW FFF ZPK1 PVKV AD72F973446E84E7 01 850103093936 1",
+            "BK FFF ZPK1 PVKI FC99D994F1D3D3B8 01 06 600000000000 709F26B22464E96A 0000000000N0",
+            "DE PVKI 0258743 06 850103093936 709F26B22464E96A 50103093936N",
+            "EE PVKI 588664FFFFFF 06 850103093936 709F26B22464E96A 50103093936N",
+            "JC TPK E57BC634D4717907 01 600000000000",
+            "JA 850103093936 06",
+        ] {
+            let command = written(command);
+            for end in 2..command.len() {
+                let answer = hsm.answer(&command[..end]).unwrap();
+                assert!(!matches!(&answer[2..4], b"00" | b"02"), "{}", command[..end].escape_ascii());
+            }
+        }
     }
 
     #[test]

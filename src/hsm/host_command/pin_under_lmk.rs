@@ -4,10 +4,11 @@
 //! PIN            P P P P P P        4 to 12 digits
 //! under the LMK  C C C C C C k      C = FF1 of P, tweak account ‖ length; k checks account ‖ C
 //! ```
-//! How a payShield encrypts them is not public: these have its layout and not its values, and go back to this HSM only.
-//! FF1 (NIST SP 800-38G, revision 1) takes at least six digits. A shorter PIN gets zeros in front and is encrypted until
-//! they are there again: a walk on the cycle of a permutation, whose inverse walks back. The check digit is that of
-//! ISO/IEC 7064, MOD 11,10: any one altered digit is found, of PIN or account, and nine in ten of all else.
+//! How a payShield encrypts them is not public: these have its layout and not its values, and go back to this
+//! HSM only. FF1 (NIST SP 800-38G, revision 1) takes at least six digits. A shorter PIN gets zeros in front
+//! and is encrypted until they are there again: a walk on the cycle of a permutation, whose inverse walks
+//! back. The check digit is that of ISO/IEC 7064, MOD 11,10: any one altered digit is found, of PIN or
+//! account, and nine in ten of all else.
 
 use super::code::Code;
 use super::fields::Fields;
@@ -121,7 +122,8 @@ fn random_pin(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     if !(4..=12).contains(&length) {
         return Err(Code::CHECK_LENGTH);
     }
-    // Of 64 octets more than 12 are below 250 in all but a vanishing part of draws: no digit is likelier than another.
+    // Of 64 octets more than 12 are below 250 in all but a vanishing part of draws: no digit is likelier than
+    // another.
     let drawn = Zeroizing::new(hsm.draw::<64>()?);
     let digits = drawn.iter().filter(|octet| **octet < 250).map(|octet| octet % 10).take(length);
     let pin = Pin::of_digits(digits).ok().filter(|pin| pin.length() == length).ok_or(Code::FAILURE)?;

@@ -78,8 +78,8 @@ struct ByPvv<'a> {
     pvv: &'a str,
 }
 
-/// PIN block (16), format (2), account (12), the account of the PVV behind `;` where it is another, key index (1),
-/// PVV (4).
+/// PIN block (16), format (2), account (12), the account of the PVV behind `;` where it is another, key index
+/// (1), PVV (4).
 fn by_pvv<'a>(fields: &mut Fields<'a>) -> Result<ByPvv<'a>, Code> {
     let block = fields.hex_array()?;
     let pin = EncryptedPin { block, format: format(fields)?, account: account(fields)? };
@@ -115,8 +115,8 @@ impl HostHsm {
         Ok(Rule { check, account, table, validation })
     }
 
-    /// A decimalization table in clear, or encrypted: whatever is no acceptable table in clear. That a ciphertext is one
-    /// by chance happens less than once in two thousand tables.
+    /// A decimalization table in clear, or encrypted: whatever is no acceptable table in clear. That a
+    /// ciphertext is one by chance happens less than once in two thousand tables.
     fn table(&self, fields: &mut Fields<'_>) -> Result<DecimalizationTable, Code> {
         let mut encrypted = fields.clone();
         let clear = DecimalizationTable::parse(fields.hex_digits(16)?, TableCheck::Strict);
@@ -188,8 +188,8 @@ fn transaction_pvv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Cod
     hsm.verify_pvv(&key, pvk, &what)
 }
 
-/// `DA`: TPK, PVK, most digits (2), PIN block (16), format (2), check length (2), account (12), decimalization
-/// table (16), validation data (12), offset (12) → nothing.
+/// `DA`: TPK, PVK, most digits (2), PIN block (16), format (2), check length (2), account (12),
+/// decimalization table (16), validation data (12), offset (12) → nothing.
 fn terminal_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     static_offset(hsm, fields, &Role::TPK)
 }
@@ -208,8 +208,8 @@ fn static_offset(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<
     hsm.verify_offset(&key, pvk, &what)
 }
 
-/// `GO`: `0`, BDK, PVK, KSN descriptor (3), KSN, then as `DA` without the most digits. Modes that verify a MAC too are
-/// not served.
+/// `GO`: `0`, BDK, PVK, KSN descriptor (3), KSN, then as `DA` without the most digits. Modes that verify a
+/// MAC too are not served.
 fn transaction_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let (bdk, pvk, ksn) = transaction(fields)?;
     let what = hsm.by_offset(fields)?;
