@@ -17,7 +17,8 @@ use super::pin::{EncryptedPin, account, format, side};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::aes::hmac_sha256;
-use crate::hsm::pin_block::{AccountField, Pin};
+use crate::hsm::pin_block::{AccountField, Pin, PinFormat};
+use crate::hsm::pin_policy::{self, AccountChange, Recipient};
 use ::aes::Aes256;
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use zeroize::Zeroizing;
@@ -31,6 +32,10 @@ const FEWEST: usize = 6;
 const TRIES: usize = 20_000;
 /// What tells this key from the others that are derived from the LMK.
 const LABEL: &[u8] = b"PIN under the LMK";
+
+/// The PIN block format that a PIN under the LMK is like, bound to an account as it is: or two commands would
+/// make the translation that one is refused (PCI PIN 3-3).
+const LIKE: PinFormat = PinFormat::Iso0;
 
 /// Encrypts PINs. Prints nothing of itself.
 pub(crate) struct PinCipher(FF1<Aes256>);
@@ -122,8 +127,7 @@ fn random_pin(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     if !(4..=12).contains(&length) {
         return Err(Code::CHECK_LENGTH);
     }
-    // Of 64 octets more than 12 are below 250 in all but a vanishing part of draws: no digit is likelier than
-    // another.
+    // Octets below 250 only, so that no digit is likelier than another; 64 hold 12 of them.
     let drawn = Zeroizing::new(hsm.draw::<64>()?);
     let digits = drawn.iter().filter(|octet| **octet < 250).map(|octet| octet % 10).take(length);
     let pin = Pin::of_digits(digits).ok().filter(|pin| pin.length() == length).ok_or(Code::FAILURE)?;
@@ -145,6 +149,7 @@ fn to_lmk(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<Answer,
     let block = fields.hex_array()?;
     let encrypted = EncryptedPin { block, format: format(fields)?, account: account(fields)? };
     hsm.lmk(fields.end()?)?;
+    pin_policy::permits(encrypted.format, LIKE, AccountChange::Same, Recipient::Host)?;
     let pin = encrypted.open(&hsm.lmks.open(key, role)?.des()?)?;
     Ok(Answer::done(hsm.lmks.pins().seal(&pin, encrypted.account)?))
 }
@@ -157,6 +162,7 @@ fn to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     hsm.lmk(fields.end()?)?;
     let zpk = hsm.lmks.open(key, &Role::ZPK_DESTINATION).and_then(|key| key.des());
     let zpk = zpk.map_err(Code::of_destination)?;
+    pin_policy::permits(LIKE, format, AccountChange::Same, Recipient::Host)?;
     let pin = hsm.lmks.pins().open(sealed, account)?;
     let block = side(&zpk, format, account).seal(&pin, hsm.draw()?)?;
     Ok(Answer::done(hex::encode_upper(block.as_slice())))
@@ -265,6 +271,10 @@ mod tests {
             ("JE TPK E57BC634D4717907 01 600000000000", "A6"),
             ("JG TPK 01 850103093936 0258743", "A6"),
             ("JG U1EF828AA8F6B80EB83E19FBC373F3A84 01 850103093936 0258743", "11"),
+            // As between PIN blocks.
+            ("JE ZPK1 AD72F973446E84E7 34 850103093936", "69"),
+            ("JG ZPK1 05 850103093936 0258743", "69"),
+            ("JG ZPK1 34 850103093936 0258743", "69"),
             // Of the wrong length for a PIN.
             ("JG ZPK1 01 850103093936 0258", "14"),
             ("JG ZPK1 01 850103093936 02587430258743", "14"),

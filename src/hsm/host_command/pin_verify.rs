@@ -12,6 +12,7 @@ use crate::hsm::pin_verification::{
     DecimalizationTable, Ibm3624, Offset, TableCheck, ValidationData, verify_pvv,
 };
 use crate::hsm::variant_lmk::KeyType;
+use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[
     (b"DC", terminal_pvv),
@@ -121,8 +122,9 @@ impl HostHsm {
         let mut encrypted = fields.clone();
         let clear = DecimalizationTable::parse(fields.hex_digits(16)?, TableCheck::Strict);
         let table = clear.or_else(|_| {
-            let table = self.lmks.tables().decrypt(encrypted.hex_array()?);
-            DecimalizationTable::parse(&hex::encode(table), TableCheck::Strict).map_err(Code::from)
+            let table = Zeroizing::new(self.lmks.tables().decrypt(encrypted.hex_array()?));
+            let table = Zeroizing::new(hex::encode(table.as_slice()));
+            DecimalizationTable::parse(&table, TableCheck::Strict).map_err(Code::from)
         })?;
         Ok(table)
     }
@@ -232,7 +234,6 @@ mod tests {
     use super::super::tests::{ask, codes, transcript, written};
     use super::*;
     use crate::hsm::variant_lmk::{Scheme, TEST_PAIRS, VariantLmk};
-    use zeroize::Zeroizing;
 
     #[test]
     fn pvvs_verify_as_on_a_device() {
