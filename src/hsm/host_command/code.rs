@@ -21,6 +21,12 @@ impl Code {
     pub(crate) const KEY_TYPE_HERE: Code = Code("05");
     pub(crate) const LENGTH: Code = Code("06");
     pub(crate) const PADDING: Code = Code("09");
+    /// Key commands: how many components, a type code of two characters, the flag of a key's length.
+    pub(crate) const COMPONENTS: Code = Code("03");
+    pub(crate) const TYPE_CODE: Code = Code("04");
+    pub(crate) const LENGTH_FLAG: Code = Code("05");
+    /// No such hash.
+    pub(crate) const HASH: Code = Code("05");
     /// The parity of the first key of a command, and of the second.
     pub(crate) const SOURCE_PARITY: Code = Code("10");
     pub(crate) const DESTINATION_PARITY: Code = Code("11");
@@ -38,8 +44,13 @@ impl Code {
     pub(crate) const KEY_SCHEME: Code = Code("26");
     pub(crate) const KEY_LENGTH: Code = Code("27");
     pub(crate) const KEY_TYPE: Code = Code("28");
+    /// The key may not leave in this form.
+    pub(crate) const FUNCTION: Code = Code("29");
     /// The hardware or software failed.
     pub(crate) const FAILURE: Code = Code("41");
+    /// A key may not go from this LMK to that one, or not to this type.
+    pub(crate) const MIGRATION: Code = Code("44");
+    pub(crate) const MIGRATED_TYPE: Code = Code("45");
     /// No such command here, or it is switched off.
     pub(crate) const DISABLED: Code = Code("68");
     /// The translation between these PIN block formats is forbidden.
@@ -49,10 +60,16 @@ impl Code {
     /// PIN commands: the check length does not go with the PIN's.
     pub(crate) const CHECK_LENGTH: Code = Code("81");
     pub(crate) const CHECK_VALUE: Code = Code("84");
+    /// Variant keys and key blocks in one command.
+    pub(crate) const LMK_SCHEMES: Code = Code("A1");
     pub(crate) const KEY_BLOCK: Code = Code("A4");
     pub(crate) const USAGE: Code = Code("A6");
     pub(crate) const KEY_ALGORITHM: Code = Code("A7");
     pub(crate) const MODE_OF_USE: Code = Code("A8");
+    /// A component where a whole key is needed.
+    pub(crate) const KEY_VERSION: Code = Code("A9");
+    /// The key may not leave, or its exportability not be changed so.
+    pub(crate) const EXPORT: Code = Code("AA");
     pub(crate) const KEY_BLOCK_FORM: Code = Code("B2");
 
     /// Its characters.

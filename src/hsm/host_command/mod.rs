@@ -9,14 +9,19 @@
 //! with it; an answer tells a code and never what stood in a field. A file for each group of commands.
 
 mod code;
+mod device;
+mod exchange;
 mod fields;
+mod generate;
 mod key;
+mod keys;
 mod pin;
 pub mod server;
 mod pin_generate;
 mod pin_under_lmk;
 mod pin_verify;
 mod status;
+mod wrapping;
 
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, SoftHsm};
@@ -44,12 +49,16 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 5] = [
+const GROUPS: [Commands; 9] = [
     status::COMMANDS,
     pin::COMMANDS,
     pin_verify::COMMANDS,
     pin_generate::COMMANDS,
     pin_under_lmk::COMMANDS,
+    device::COMMANDS,
+    keys::COMMANDS,
+    generate::COMMANDS,
+    exchange::COMMANDS,
 ];
 
 /// An HSM that answers host commands.
