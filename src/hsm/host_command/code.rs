@@ -27,6 +27,16 @@ impl Code {
     pub(crate) const LENGTH_FLAG: Code = Code("05");
     /// No such hash.
     pub(crate) const HASH: Code = Code("05");
+    /// Data commands: no such format of output, mode or key type of the destination.
+    pub(crate) const OUTPUT_FORMAT: Code = Code("04");
+    pub(crate) const DESTINATION_MODE: Code = Code("07");
+    pub(crate) const DESTINATION_KEY_TYPE: Code = Code("08");
+    /// Cryptogram commands: the scheme has no such mode; no such mode, scheme, shape of tree; no data.
+    pub(crate) const MODE_OF_SCHEME: Code = Code("03");
+    pub(crate) const CRYPTOGRAM_MODE: Code = Code("04");
+    pub(crate) const CRYPTOGRAM_SCHEME: Code = Code("05");
+    pub(crate) const BRANCH_HEIGHT: Code = Code("52");
+    pub(crate) const NO_DATA: Code = Code("81");
     /// The parity of the first key of a command, and of the second.
     pub(crate) const SOURCE_PARITY: Code = Code("10");
     pub(crate) const DESTINATION_PARITY: Code = Code("11");

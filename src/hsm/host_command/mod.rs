@@ -8,13 +8,17 @@
 //! The header is echoed and belongs to the caller, who matches answers by it. A command is answered whatever is wrong
 //! with it; an answer tells a code and never what stood in a field. A file for each group of commands.
 
+mod card;
 mod code;
 mod device;
 mod exchange;
+mod cryptogram;
+mod data;
 mod fields;
 mod generate;
 mod key;
 mod keys;
+mod mac;
 mod pin;
 pub mod server;
 mod pin_generate;
@@ -49,7 +53,7 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 9] = [
+const GROUPS: [Commands; 13] = [
     status::COMMANDS,
     pin::COMMANDS,
     pin_verify::COMMANDS,
@@ -59,6 +63,10 @@ const GROUPS: [Commands; 9] = [
     keys::COMMANDS,
     generate::COMMANDS,
     exchange::COMMANDS,
+    mac::COMMANDS,
+    data::COMMANDS,
+    card::COMMANDS,
+    cryptogram::COMMANDS,
 ];
 
 /// An HSM that answers host commands.

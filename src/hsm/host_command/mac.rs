@@ -1,0 +1,398 @@
+//! Message authentication codes.
+
+use super::code::Code;
+use super::data::{Format, key_serial_number, transaction_key};
+use super::fields::Fields;
+use super::key::{KeyField, Opened, Role};
+use super::{Answer, Commands, HostHsm};
+use crate::hsm::HsmError;
+use crate::hsm::aes::AesKey;
+use crate::hsm::cipher::{BlockCipher, Padding, cbc_encrypt, cmac};
+use crate::hsm::des::DesKey;
+use crate::hsm::dukpt_tdes::{Direction, Variant};
+use crate::hsm::mac::{algorithm1, algorithm3, verify_left};
+use crate::hsm::variant_lmk::KeyType;
+use zeroize::Zeroizing;
+
+pub(super) const COMMANDS: Commands = &[(b"M6", generate), (b"M8", verify), (b"GW", of_terminal)];
+
+/// Which part of a message a command has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// `0`: all of it.
+    Only,
+    /// `1`: the first.
+    First,
+    /// `2`: one in the middle.
+    Middle,
+    /// `3`: the last.
+    Last,
+}
+
+/// How a MAC is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    /// `1`: ISO/IEC 9797-1 algorithm 1, every block under the whole key.
+    One,
+    /// `3`: ISO/IEC 9797-1 algorithm 3.
+    Three,
+    /// `6`: CMAC, which pads by itself.
+    Cmac,
+}
+
+impl Algorithm {
+    /// The usages of a key block for it (X9.143, 6.3.1).
+    fn usages(self) -> &'static [[u8; 2]] {
+        const ONE: [[u8; 2]; 2] = [*b"M0", *b"M1"];
+        const THREE: [[u8; 2]; 1] = [*b"M3"];
+        const CMAC: [[u8; 2]; 1] = [*b"M6"];
+        match self {
+            Self::One => &ONE,
+            Self::Three => &THREE,
+            Self::Cmac => &CMAC,
+        }
+    }
+}
+
+/// What `M6` and `M8` have alike.
+struct Message<'a> {
+    part: Part,
+    /// Octets of the MAC.
+    size: usize,
+    algorithm: Algorithm,
+    /// None: data are whole blocks.
+    padding: Option<Padding>,
+    key: KeyField<'a>,
+    role: Role,
+    /// What the parts before have come to.
+    iv: Zeroizing<Vec<u8>>,
+    data: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Message<'a> {
+    /// Part (1), format of data (1), size (1), algorithm (1), padding (1), key type (3), key, initial value in parts 2 and
+    /// 3, length (4), data. `modes` are those of use that the key may have.
+    fn read(fields: &mut Fields<'a>, modes: &'static [u8]) -> Result<Self, Code> {
+        let part = match fields.text(1)? {
+            "0" => Part::Only,
+            "1" => Part::First,
+            "2" => Part::Middle,
+            "3" => Part::Last,
+            _ => return Err(Code::MODE),
+        };
+        let format = Format::read(fields, Code::INPUT_FORMAT)?;
+        let size = match fields.text(1)? {
+            "0" => 4,
+            "1" => 8,
+            _ => return Err(Code::LENGTH),
+        };
+        let algorithm = match fields.text(1)? {
+            "1" => Algorithm::One,
+            "3" => Algorithm::Three,
+            "6" => Algorithm::Cmac,
+            _ => return Err(Code::ALGORITHM),
+        };
+        let padding = match fields.text(1)? {
+            "0" => None,
+            "1" => Some(Padding::Method1),
+            "2" => Some(Padding::Method2),
+            _ => return Err(Code::PADDING),
+        };
+        let (types, is_block): (&[KeyType], bool) = match fields.text(3)? {
+            "003" => (&[KeyType::Tak], false),
+            "008" => (&[KeyType::Zak], false),
+            "FFF" => (&[], true),
+            _ => return Err(Code::KEY_TYPE_HERE),
+        };
+        let key = fields.key()?;
+        if key.is_block() != is_block {
+            return Err(Code::KEY_TYPE_HERE);
+        }
+        let role = Role { types, usages: algorithm.usages(), modes, is_for_pins: false };
+        let iv = match part {
+            Part::Only | Part::First => Zeroizing::new(vec![0; key.block_octets()]),
+            Part::Middle | Part::Last => fields.hex(key.block_octets())?,
+        };
+        let count = fields.hex_number(4)?;
+        let data = format.take(fields, count)?;
+        Ok(Self { part, size, algorithm, padding, key, role, iv, data })
+    }
+
+    /// The MAC, or what a part that others follow has come to.
+    fn compute(&self, key: &Opened) -> Result<Vec<u8>, Code> {
+        let padding = self.padding.unwrap_or(Padding::Method1);
+        if self.key.block_octets() == 16 {
+            if self.algorithm != Algorithm::Cmac {
+                return Err(Code::ALGORITHM);
+            }
+            let key = AesKey::new(&key.clear)?;
+            return self.chained::<16>(&key, |data| Ok(cmac(&key, data)));
+        }
+        let whole = key.des()?;
+        match self.algorithm {
+            Algorithm::One => self.chained(&whole, |data| Ok(algorithm1(&whole, padding, data))),
+            Algorithm::Three => {
+                let left = DesKey::new(key.clear.get(..8).unwrap_or_default())?;
+                self.chained(&left, |data| algorithm3(&whole, padding, data))
+            }
+            Algorithm::Cmac => self.chained(&whole, |data| Ok(cmac(&whole, data))),
+        }
+    }
+
+    /// Chains by `key` when parts follow, else ends by `mac`. What parts before the last have come to is what one block
+    /// in their place would have: the one that `key` decrypts it to.
+    fn chained<const N: usize>(
+        &self,
+        key: &impl BlockCipher<N>,
+        mac: impl Fn(&[u8]) -> Result<[u8; N], HsmError>,
+    ) -> Result<Vec<u8>, Code> {
+        let data = self.data.as_slice();
+        let is_ended = matches!(self.part, Part::Only | Part::Last);
+        let is_padded = is_ended && (self.padding.is_some() || self.algorithm == Algorithm::Cmac);
+        if data.is_empty() || !(is_padded || data.len().is_multiple_of(N)) {
+            return Err(Code::LENGTH);
+        }
+        let iv: [u8; N] = self.iv.as_slice().try_into().map_err(|_| Code::INPUT)?;
+        let block = match self.part {
+            Part::Only => mac(data)?,
+            Part::Last => mac(&Zeroizing::new([key.decrypt(iv).as_slice(), data].concat()))?,
+            Part::First | Part::Middle => {
+                let chain = cbc_encrypt(key, iv, data)?;
+                chain.last_chunk().copied().ok_or(Code::LENGTH)?
+            }
+        };
+        let octets = if is_ended { self.size } else { N };
+        Ok(block.into_iter().take(octets).collect())
+    }
+}
+
+/// `M6`: the message → MAC (8 or 16), or the next initial value in parts 1 and 2.
+fn generate(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    let message = Message::read(fields, b"CG")?;
+    hsm.lmk(fields.end()?)?;
+    let key = hsm.lmks.open(message.key, &message.role)?;
+    Ok(Answer::done(hex::encode_upper(message.compute(&key)?)))
+}
+
+/// `M8`: the message, MAC (8 or 16) in parts 0 and 3 → nothing, or the next initial value in parts 1 and 2.
+fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    let message = Message::read(fields, b"CV")?;
+    let mac = match message.part {
+        Part::Only | Part::Last => Some(fields.hex(message.size)?),
+        Part::First | Part::Middle => None,
+    };
+    hsm.lmk(fields.end()?)?;
+    let key = hsm.lmks.open(message.key, &message.role)?;
+    let computed = message.compute(&key)?;
+    match mac {
+        Some(mac) => {
+            verify_left(&computed, &mac)?;
+            Ok(Answer::done([]))
+        }
+        None => Ok(Answer::done(hex::encode_upper(computed))),
+    }
+}
+
+/// `GW`: mode (1), method (1), BDK, KSN descriptor (3), KSN, MAC to verify (8 or 16), length in 4 decimal digits, data →
+/// MAC that was made (8 or 16). Modes 1 to 3 verify, 4 to 6 make: 8 octets, the left 4, the right 4. The one method is
+/// X9.19 under the key for requests (ANSI X9.24-1, A.4.1).
+fn of_terminal(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    let (verifies, octets) = match fields.text(1)? {
+        "1" => (true, 0..8),
+        "2" => (true, 0..4),
+        "3" => (true, 4..8),
+        "4" => (false, 0..8),
+        "5" => (false, 0..4),
+        "6" => (false, 4..8),
+        _ => return Err(Code::INPUT),
+    };
+    if fields.text(1)? != "1" {
+        return Err(Code::INPUT);
+    }
+    let bdk = fields.key()?;
+    let ksn = key_serial_number(fields)?;
+    let expected = if verifies { Some(fields.hex(octets.len())?) } else { None };
+    let count = fields.number(4)?;
+    let data = fields.octets(count)?;
+    hsm.lmk(fields.end()?)?;
+    let bdk = hsm.lmks.open(bdk, &Role::BDK)?;
+    let key = transaction_key(&bdk.clear, ksn)?.des_key(Variant::Mac(Direction::Request))?;
+    let computed = algorithm3(&key, Padding::Method1, data)?;
+    let computed = computed.get(octets).unwrap_or_default();
+    match expected {
+        Some(expected) => {
+            verify_left(computed, &expected)?;
+            Ok(Answer::done([]))
+        }
+        None => Ok(Answer::done(hex::encode_upper(computed))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::tests::{exchanges, wrapped};
+    use super::super::tests::{ask, transcript, written};
+
+    const K0: &str = "0123456789ABCDEFFEDCBA9876543210";
+
+    #[test]
+    fn macs_are_those_of_a_device() {
+        transcript(&[
+            ("M6 0 1 0 1 1 FFF TAK 0008 ABCDEF12 %01", "M7 00 F9369211"),
+            ("M8 0 1 0 1 1 FFF TAK 0008 ABCDEF12 F9369211 %01", "M9 00"),
+            ("M8 0 1 0 1 1 FFF TAK 0008 ABCDEF12 F9369212 %01", "M9 01"),
+            ("M8 0 1 0 1 1 FFF TAK 0008 ABCDEF13 F9369211 %01", "M9 01"),
+        ]);
+    }
+
+    #[test]
+    fn macs_are_the_published_ones() {
+        let x99 = wrapped(b"M1", b'D', "0123456789ABCDEF");
+        let x919 = wrapped(b"M3", b'T', K0);
+        let letters = wrapped(b"M3", b'T', &format!("{}{}", "40".repeat(8), "43".repeat(8)));
+        let aes = wrapped(b"M6", b'A', "2B7E151628AED2A6ABF7158809CF4F3C");
+        let now = hex::encode("Now is the time for all ");
+        let rows = [
+            // FIPS 113.
+            ("1", "1", &x99, hex::encode("7654321 Now is the time for "), "F1D30F6849312CA4"),
+            // ISO/IEC 9797-1, annex B.
+            ("1", "1", &x99, now.clone(), "70A30640CC76DD8B"),
+            ("1", "0", &x99, now.clone(), "70A30640CC76DD8B"),
+            ("1", "2", &x99, now.clone(), "10E1F0F108341B6D"),
+            ("3", "1", &x919, now.clone(), "A1C72E74EA3FA9B6"),
+            ("3", "2", &x919, now, "E9086230CA3BE796"),
+            // Published for AA… and BB…, which DES takes for these of odd parity.
+            ("3", "1", &letters, hex::encode("hello world"), "3DDE5C5511661CBF"),
+            ("3", "2", &letters, hex::encode("hello world"), "E16941032C3BC7D4"),
+            // RFC 4493, example 2; the left half.
+            ("6", "0", &aes, "6BC1BEE22E409F96E93D7E117393172A".into(), "070A16B46B4D4144"),
+        ];
+        for (algorithm, padding, key, data, mac) in rows {
+            let length = format!("{:04X}", data.len());
+            let message = format!("1{algorithm}{padding} FFF {key}");
+            let octets = format!("{:04X}", data.len() / 2);
+            let half = &mac[..8];
+            transcript(&[
+                (&format!("M6 0 1 {message} {length} {data}"), &format!("M7 00 {mac}")),
+                (&format!("M8 0 1 {message} {length} {data} {mac}"), "M9 00"),
+                (
+                    &format!("M6 0 1 0{algorithm}{padding} FFF {key} {length} {data}"),
+                    &format!("M7 00 {half}"),
+                ),
+            ]);
+            exchanges(&[(format!("M6 0 0 {message} {octets} ={data} %01"), &format!("M7 00 {mac}"))]);
+        }
+    }
+
+    #[test]
+    fn a_message_in_parts_has_the_mac_of_the_whole() {
+        // Published with what each part comes to.
+        let key = wrapped(b"M3", b'T', "838652DF68A246046DAB6104583B201A");
+        transcript(&[(&format!("M6 0 2 1 3 1 FFF {key} 0008 00000000"), "M7 00 3F431586CA33D99C")]);
+        let rows = [
+            ("1", "", "A9D4D96683B51333"),
+            ("2", "A9D4D96683B51333", "DA46CEC9E61AF065"),
+            ("2", "DA46CEC9E61AF065", "56A27E35442BD07D"),
+            ("2", "56A27E35442BD07D", "B12874BED7137303"),
+            ("3", "B12874BED7137303", "0D99127F7734AA58"),
+        ];
+        for (part, iv, next) in rows {
+            let message = format!("{part} 2 1 3 1 FFF {key} {iv} 0010 0000000011111111");
+            transcript(&[(&format!("M6 {message} %01"), &format!("M7 00 {next}"))]);
+            let (mac, answer) = if part == "3" { (next, "") } else { ("", next) };
+            transcript(&[(&format!("M8 {message} {mac} %01"), &format!("M9 00 {answer}"))]);
+        }
+    }
+
+    #[test]
+    fn parts_of_every_algorithm_make_the_whole() {
+        let rows = [
+            ("1", wrapped(b"M1", b'T', K0)),
+            ("3", wrapped(b"M3", b'T', K0)),
+            ("6", wrapped(b"M6", b'T', K0)),
+            ("6", wrapped(b"M6", b'A', "2B7E151628AED2A6ABF7158809CF4F3C")),
+        ];
+        let message = "6BC1BEE22E409F96E93D7E117393172AAE2D8A571E03AC9C9EB76FAC45AF8E5130C81C46A35CE411";
+        for (algorithm, key) in rows {
+            for (padding, end) in [("1", 80), ("2", 80), ("1", 70), ("2", 70)] {
+                let form = |part: &str| format!("M6 {part} 1 1 {algorithm} {padding} FFF {key}");
+                let asked = |command: String| ask(&written(&command));
+                let whole = asked(format!("{} {end:04X} {}", form("0"), &message[..end]));
+                let first = asked(format!("{} 0020 {}", form("1"), &message[..32]));
+                let middle = asked(format!("{} {} 0020 {}", form("2"), &first[4..], &message[32..64]));
+                let rest = &message[64..end];
+                let last = asked(format!("{} {} {:04X} {rest}", form("3"), &middle[4..], rest.len()));
+                assert_eq!(
+                    (last.as_str(), &whole[..4]),
+                    (whole.as_str(), "M700"),
+                    "{algorithm} {padding} {end}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn macs_of_a_terminal_are_under_its_transaction_key() {
+        // ANSI X9.24-1:2009, A.4: "4012345678909D987".
+        let bdk = wrapped(b"B0", b'T', K0);
+        let rows = [("E00001", "9CCC7817"), ("E00002", "F608A9BC"), ("E00003", "20B59A4F")];
+        for (counter, mac) in rows {
+            let key = format!("1 {bdk} A05 FFFF9876543210{counter}");
+            let data = "0017 4012345678909D987";
+            transcript(&[
+                (&format!("GW 5 {key} {data} %01"), &format!("GX 00 {mac}")),
+                (&format!("GW 2 {key} {mac} {data} %01"), "GX 00"),
+                (&format!("GW 2 {key} 00000000 {data} %01"), "GX 01"),
+                (&format!("GW 2 {key} {mac} 0017 4012345678909D986 %01"), "GX 01"),
+            ]);
+            let all = ask(&written(&format!("GW 4 {key} {data}")));
+            let (left, right) = all.strip_prefix("GX00").unwrap().split_at(8);
+            assert_eq!(left, mac);
+            transcript(&[
+                (&format!("GW 6 {key} {data}"), &format!("GX 00 {right}")),
+                (&format!("GW 3 {key} {right} {data}"), "GX 00"),
+                (&format!("GW 3 {key} {left} {data}"), "GX 01"),
+                (&format!("GW 1 {key} {left}{right} {data}"), "GX 00"),
+                (&format!("GW 1 {key} {right}{left} {data}"), "GX 01"),
+            ]);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_own_code() {
+        let single = wrapped(b"M3", b'D', "0123456789ABCDEF");
+        let even = wrapped(b"M1", b'T', "0023456789ABCDEFFEDCBA9876543210");
+        let aes = wrapped(b"M1", b'A', "2B7E151628AED2A6ABF7158809CF4F3C");
+        transcript(&[
+            ("M6 4 1 0 1 1 FFF TAK 0008 ABCDEF12", "M7 02"),
+            ("M6 0 3 0 1 1 FFF TAK 0008 ABCDEF12", "M7 03"),
+            ("M6 0 1 2 1 1 FFF TAK 0008 ABCDEF12", "M7 06"),
+            ("M6 0 1 0 2 1 FFF TAK 0008 ABCDEF12", "M7 04"),
+            ("M6 0 1 0 1 3 FFF TAK 0008 ABCDEF12", "M7 09"),
+            ("M6 0 1 0 1 1 001 TAK 0008 ABCDEF12", "M7 05"),
+            ("M6 0 1 0 1 1 003 TAK 0008 ABCDEF12", "M7 05"),
+            ("M6 0 1 0 1 0 FFF TAK 0008 ABCDEF12", "M7 06"),
+            ("M6 1 1 0 1 1 FFF TAK 0008 ABCDEF12", "M7 06"),
+            ("M6 0 1 0 1 1 FFF TAK 0007 ABCDEF1", "M7 06"),
+            ("M6 0 1 0 1 1 FFF TAK 0000", "M7 06"),
+            ("M6 0 1 0 1 1 FFF TAK 0008 ABCDEF1", "M7 15"),
+            ("M6 0 1 0 1 1 FFF TAK 0008 ABCDEFGH", "M7 15"),
+            ("M6 0 1 0 1 1 FFF TAK 0008 ABCDEF12 %09", "M7 13"),
+            ("M8 0 1 0 1 1 FFF TAK 0008 ABCDEF12 F93692", "M9 15"),
+            ("M6 0 1 0 3 1 FFF TAK 0008 ABCDEF12", "M7 A6"),
+            ("M6 0 1 0 1 1 FFF CVK 0008 ABCDEF12", "M7 A6"),
+            ("M6 0 1 0 1 1 FFF Q", "M7 26"),
+            ("M6 0 1 0 1 1 003 U8463435FC4B4DAA0C49025272C29B12D 0008 ABCDEF12", "M7 10"),
+            (&format!("M6 0 1 0 1 1 FFF {even} 0008 ABCDEF12"), "M7 10"),
+            (&format!("M6 0 1 0 3 1 FFF {single} 0008 ABCDEF12"), "M7 27"),
+            (&format!("M6 0 1 0 1 1 FFF {aes} 0008 ABCDEF12"), "M7 04"),
+            ("GW 7 1 BDK1 A05 FFFF000001315240003A 0004 ABCD", "GX 15"),
+            ("GW 4 9 BDK1 A05 FFFF000001315240003A 0004 ABCD", "GX 15"),
+            ("GW 4 1 BDK1 A05 FFFF000001315240003 0004 ABCD", "GX 15"),
+            ("GW 4 1 BDK1 A05 FFFF000001315240003A 000A ABCDEFABCD", "GX 15"),
+            ("GW 4 1 CVK A05 FFFF000001315240003A 0004 ABCD", "GX A6"),
+            // A counter of eleven ones.
+            ("GW 4 1 BDK1 A05 FFFF00000131524007FF 0004 ABCD", "GX 15"),
+        ]);
+    }
+}
