@@ -56,9 +56,9 @@ struct Keys {
 }
 
 impl<'a> Transaction<'a> {
-    /// Data behind their length in 2 hexadecimal digits with `;` at their end, unless nothing is verified; ARQC (8
-    /// octets); by method 1 the response code (2), by method 2 the card status update (4) and proprietary data behind
-    /// their length (1 digit).
+    /// Data behind their length in 2 hexadecimal digits with `;` at their end, unless nothing is verified;
+    /// ARQC (8 octets); by method 1 the response code (2), by method 2 the card status update (4) and
+    /// proprietary data behind their length (1 digit).
     fn read(fields: &mut Fields<'a>, mode: Mode) -> Result<Self, Code> {
         let data = if mode.verifies { Some(data(fields)?) } else { None };
         let arqc = fields.array()?;
@@ -108,9 +108,9 @@ fn master(hsm: &HostHsm, key: KeyField<'_>) -> Result<DoubleKey, Code> {
     Ok(Zeroizing::new(*clear))
 }
 
-/// `KQ`: mode (1), scheme (1), MK-AC, PAN and PSN (8 octets), ATC (2), UN (4), the transaction → ARPC (8 octets).
-/// Mode 0 verifies, 1 verifies and answers, 2 answers. Scheme 0: Visa's static key, zeros behind the data; 1:
-/// Mastercard's session key, padding method 2, answered under the card's master key.
+/// `KQ`: mode (1), scheme (1), MK-AC, PAN and PSN (8 octets), ATC (2), UN (4), the transaction → ARPC (8
+/// octets). Mode 0 verifies, 1 verifies and answers, 2 answers. Scheme 0: Visa's static key, zeros behind the
+/// data; 1: Mastercard's session key, padding method 2, answered under the card's master key.
 fn of_scheme(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let (mode, scheme) = (fields.text(1)?, fields.text(1)?);
     let is_visa = match scheme {
@@ -139,14 +139,14 @@ fn of_scheme(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     transaction.answer(&keys)
 }
 
-/// `KW`: mode (1), scheme (1), MK-AC, root of the tree (16 octets), PAN and PSN, shape of the tree (1), ATC (2 octets),
-/// the transaction → ARPC (8 octets by method 1, 4 by method 2).
+/// `KW`: mode (1), scheme (1), MK-AC, root of the tree (16 octets), PAN and PSN, shape of the tree (1), ATC
+/// (2 octets), the transaction → ARPC (8 octets by method 1, 4 by method 2).
 ///
-/// Mode 0 verifies; 1 verifies and answers by method 1, 2 answers so; 3 and 4 the same by method 2. Scheme 0: the tree
-/// of EMV 2000, zeros behind the data; 2: EMV's common session key, padding method 2; both have PAN and PSN in 8 octets,
-/// for option A. Schemes 1 and 3: the same by option B, PAN and PSN behind their octets' number (2 digits) and before a
-/// `;`. Root and shape are there with a tree: shape 0 is of height 16 and branch factor 2, 1 of height 8 and branch
-/// factor 4.
+/// Mode 0 verifies; 1 verifies and answers by method 1, 2 answers so; 3 and 4 the same by method 2. Scheme 0:
+/// the tree of EMV 2000, zeros behind the data; 2: EMV's common session key, padding method 2; both have PAN
+/// and PSN in 8 octets, for option A. Schemes 1 and 3: the same by option B, PAN and PSN behind their octets'
+/// number (2 digits) and before a `;`. Root and shape are there with a tree: shape 0 is of height 16 and
+/// branch factor 2, 1 of height 8 and branch factor 4.
 fn of_emv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let mode = match fields.text(1)? {
         "0" => Mode { verifies: true, method: Method::None },
@@ -190,7 +190,8 @@ fn shape(fields: &mut Fields<'_>) -> Result<Tree, Code> {
     }
 }
 
-/// PAN and PSN of any length, as option B takes them: it is option A for a PAN of up to 16 digits (EMV Book 2, A1.4.2).
+/// PAN and PSN of any length, as option B takes them: it is option A for a PAN of up to 16 digits (EMV Book
+/// 2, A1.4.2).
 fn card_of_option_b(fields: &mut Fields<'_>) -> Result<[u8; 8], Code> {
     let length = fields.number(2)?;
     let digits = fields.octets(length)?;

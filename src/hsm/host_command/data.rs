@@ -55,8 +55,8 @@ impl Format {
         }
     }
 
-    /// Data that nothing follows but the end, behind their length in 4 hexadecimal digits. Some clients say how
-    /// many octets the hexadecimal digits are: they mean what the command ends with.
+    /// Data that nothing follows but the end, behind their length in 4 hexadecimal digits. Some clients say
+    /// how many octets the hexadecimal digits are: they mean what the command ends with.
     fn take_last(self, fields: &mut Fields<'_>) -> Result<Zeroizing<Vec<u8>>, Code> {
         let count = fields.hex_number(4)?;
         let is_of_octets = self == Self::Hexadecimal && fields.clone().hex_digits(2 * count).is_ok();
@@ -118,7 +118,8 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Its type, the key, of a base derivation key the serial number. `otherwise` is the code of a type that is none.
+    /// Its type, the key, of a base derivation key the serial number. `otherwise` is the code of a type that
+    /// is none.
     fn read(fields: &mut Fields<'a>, modes: &'static [u8], otherwise: Code) -> Result<Self, Code> {
         let kind = fields.text(3)?;
         let data = |types| Role { types, modes, ..DATA };
@@ -240,8 +241,9 @@ fn check_length<const N: usize>(data: &[u8]) -> Result<(), Code> {
     if data.is_empty() || !data.len().is_multiple_of(N) { Err(Code::LENGTH) } else { Ok(()) }
 }
 
-/// `M0`: mode (2), formats of input and output (1, 1), key type (3), key, KSN descriptor (3) and KSN of a base
-/// derivation key, initial value when chained, length (4), data → next initial value when chained, length (4), data.
+/// `M0`: mode (2), formats of input and output (1, 1), key type (3), key, KSN descriptor (3) and KSN of a
+/// base derivation key, initial value when chained, length (4), data → next initial value when chained,
+/// length (4), data.
 fn encrypt(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let mode = Mode::read(fields, Code::MODE)?;
     let input = Format::read(fields, Code::INPUT_FORMAT)?;
@@ -271,8 +273,8 @@ fn decrypt(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     Ok(Answer::done([next.as_bytes(), &output.written(&clear)].concat()))
 }
 
-/// `M4`: modes of source and destination (2, 2), formats (1, 1), then key type (3), key and KSN of each, initial value
-/// of each that is chained, length (4), data → next initial values, length (4), data.
+/// `M4`: modes of source and destination (2, 2), formats (1, 1), then key type (3), key and KSN of each,
+/// initial value of each that is chained, length (4), data → next initial values, length (4), data.
 fn translate(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let from_mode = Mode::read(fields, Code::MODE)?;
     let to_mode = Mode::read(fields, Code::DESTINATION_MODE)?;
@@ -310,8 +312,8 @@ pub(super) mod tests {
         protection.unwrap().wrap(&header, &hex::decode(key).unwrap(), &[0; 32]).unwrap()
     }
 
-    /// The octets of a command or an answer that is written as in a transcript, with `=` before hexadecimal digits that
-    /// stand for octets.
+    /// The octets of a command or an answer that is written as in a transcript, with `=` before hexadecimal
+    /// digits that stand for octets.
     pub(crate) fn octets(written_so: &str) -> Vec<u8> {
         let word = |word: &str| match word.strip_prefix('=') {
             Some(digits) => hex::decode(digits).unwrap(),

@@ -70,8 +70,8 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Part (1), format of data (1), size (1), algorithm (1), padding (1), key type (3), key, initial value in parts 2 and
-    /// 3, length (4), data. `modes` are those of use that the key may have.
+    /// Part (1), format of data (1), size (1), algorithm (1), padding (1), key type (3), key, initial value
+    /// in parts 2 and 3, length (4), data. `modes` are those of use that the key may have.
     fn read(fields: &mut Fields<'a>, modes: &'static [u8]) -> Result<Self, Code> {
         let part = match fields.text(1)? {
             "0" => Part::Only,
@@ -139,8 +139,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Chains by `key` when parts follow, else ends by `mac`. What parts before the last have come to is what one block
-    /// in their place would have: the one that `key` decrypts it to.
+    /// Chains by `key` when parts follow, else ends by `mac`. What parts before the last have come to is what
+    /// one block in their place would have: the one that `key` decrypts it to.
     fn chained<const N: usize>(
         &self,
         key: &impl BlockCipher<N>,
@@ -193,9 +193,9 @@ fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     }
 }
 
-/// `GW`: mode (1), method (1), BDK, KSN descriptor (3), KSN, MAC to verify (8 or 16), length in 4 decimal digits, data →
-/// MAC that was made (8 or 16). Modes 1 to 3 verify, 4 to 6 make: 8 octets, the left 4, the right 4. The one method is
-/// X9.19 under the key for requests (ANSI X9.24-1, A.4.1).
+/// `GW`: mode (1), method (1), BDK, KSN descriptor (3), KSN, MAC to verify (8 or 16), length in 4 decimal
+/// digits, data → MAC that was made (8 or 16). Modes 1 to 3 verify, 4 to 6 make: 8 octets, the left 4, the
+/// right 4. The one method is X9.19 under the key for requests (ANSI X9.24-1, A.4.1).
 fn of_terminal(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let (verifies, octets) = match fields.text(1)? {
         "1" => (true, 0..8),
