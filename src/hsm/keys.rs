@@ -29,13 +29,13 @@ impl SoftHsm {
         components: &[Zeroizing<Vec<u8>>],
     ) -> Result<(KeyBlock, String), HsmError> {
         let [first, rest @ ..] = components else {
-            return Err(HsmError::Key(KeyDefect::Components));
+            return Err(HsmError::Key(KeyDefect::TooFewComponents));
         };
         if rest.is_empty() {
-            return Err(HsmError::Key(KeyDefect::Components));
+            return Err(HsmError::Key(KeyDefect::TooFewComponents));
         }
         if components.iter().any(|component| component.len() != first.len()) {
-            return Err(HsmError::Key(KeyDefect::Components));
+            return Err(HsmError::Key(KeyDefect::ComponentLengths));
         }
         if components.iter().any(|component| component.iter().all(|octet| *octet == 0)) {
             return Err(HsmError::Key(KeyDefect::Components));

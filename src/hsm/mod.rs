@@ -179,7 +179,13 @@ pub enum KeyDefect {
     /// Two parts of a triple DES key are equal: single DES dressed as triple (PCI PIN 2-3).
     #[error("two of its parts are equal")]
     Repeats,
-    /// Fewer than two components, or one that is zero or there twice (PCI PIN 6-1).
+    /// Fewer than two components (PCI PIN 6-1).
+    #[error("at least two components form a key")]
+    TooFewComponents,
+    /// Components of several lengths.
+    #[error("components differ in length")]
+    ComponentLengths,
+    /// A component that is no component, is zero or there twice.
     #[error("components do not form a key")]
     Components,
     /// The check value is another key's.

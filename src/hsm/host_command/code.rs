@@ -107,7 +107,13 @@ impl From<HsmError> for Code {
             HsmError::KeyUsage => Code::USAGE,
             HsmError::KeyMode => Code::MODE_OF_USE,
             HsmError::Key(KeyDefect::Length) => Code::KEY_LENGTH,
-            HsmError::Key(KeyDefect::Parity | KeyDefect::Weak | KeyDefect::Components) => Code::SOURCE_PARITY,
+            HsmError::Key(
+                KeyDefect::Parity
+                | KeyDefect::Weak
+                | KeyDefect::Components
+                | KeyDefect::TooFewComponents
+                | KeyDefect::ComponentLengths,
+            ) => Code::SOURCE_PARITY,
             HsmError::Key(KeyDefect::Repeats) => Code::MASQUERADE,
             HsmError::Key(KeyDefect::CheckValue) => Code::CHECK_VALUE,
             HsmError::Key(KeyDefect::Algorithm) => Code::KEY_ALGORITHM,

@@ -128,6 +128,8 @@ pub(crate) fn trailer(command: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    type Refuses = fn(&mut Fields<'_>) -> bool;
+
     #[test]
     fn fields_are_of_their_characters() {
         let mut fields = Fields::new(b"0123AB1aUX;%01\x19tail");
@@ -137,7 +139,7 @@ mod tests {
         assert_eq!(fields.until(b';'), Ok("UX"));
         assert_eq!((fields.takes(b'!'), fields.next(), fields.left()), (false, Some(b'%'), 8));
         assert_eq!(fields.end(), Ok(Some(1)));
-        let bad: [(&[u8], fn(&mut Fields<'_>) -> bool); 9] = [
+        let bad: [(&[u8], Refuses); 9] = [
             (b"12", |fields| fields.digits(3).is_err()),
             (b"1A", |fields| fields.digits(2).is_err()),
             (b"+1", |fields| fields.number(2).is_err()),

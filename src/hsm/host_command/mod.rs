@@ -10,20 +10,20 @@
 
 mod card;
 mod code;
-mod device;
-mod exchange;
 mod cryptogram;
 mod data;
+mod device;
+mod exchange;
 mod fields;
 mod generate;
 mod key;
 mod keys;
 mod mac;
 mod pin;
-pub mod server;
 mod pin_generate;
 mod pin_under_lmk;
 mod pin_verify;
+pub mod server;
 mod status;
 mod wrapping;
 
