@@ -7,9 +7,7 @@ use super::{Answer, Commands, HostHsm};
 use crate::hsm::aes::AesKey;
 use crate::hsm::cipher::{self, BlockCipher};
 use crate::hsm::des::DesKey;
-use crate::hsm::dukpt_tdes::{
-    BaseDerivationKey, Direction, KeySerialNumber, KsnDescriptor, TransactionKey, Variant, ZeroCounter,
-};
+use crate::hsm::dukpt_tdes::{Direction, KeySerialNumber, Variant};
 use crate::hsm::variant_lmk::KeyType;
 use zeroize::Zeroizing;
 
@@ -73,19 +71,6 @@ impl Format {
     }
 }
 
-/// A key serial number behind its descriptor.
-pub(super) fn key_serial_number(fields: &mut Fields<'_>) -> Result<KeySerialNumber, Code> {
-    let form = KsnDescriptor::parse(fields.text(3)?)?;
-    let (ksn, _) = form.read(fields.text(form.characters())?)?;
-    Ok(ksn)
-}
-
-/// The key of a DUKPT transaction. That of the counter zero is the initial key, as on a device.
-pub(super) fn transaction_key(bdk: &[u8], ksn: KeySerialNumber) -> Result<TransactionKey, Code> {
-    let initial = BaseDerivationKey::new(bdk)?.initial_key(ksn)?;
-    Ok(initial.transaction_key(ksn, ZeroCounter::InitialKey)?)
-}
-
 /// A mode of operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -141,7 +126,7 @@ impl<'a> Named<'a> {
         }
         let role = if key.is_block() && key.0.get(6..8) == Some("B0") { Role::BDK } else { role };
         let is_bdk = role.usages == Role::BDK.usages;
-        let ksn = if is_bdk { Some(key_serial_number(fields)?) } else { None };
+        let ksn = if is_bdk { Some(fields.key_serial_number()?) } else { None };
         Ok(Self { key, role, ksn })
     }
 
@@ -154,11 +139,11 @@ impl<'a> Named<'a> {
     }
 
     fn open(&self, hsm: &HostHsm) -> Result<DataKey, Code> {
-        let opened = hsm.lmks.open(self.key, &self.role)?;
         if let Some(ksn) = self.ksn {
-            let key = transaction_key(&opened.clear, ksn)?;
+            let key = hsm.transaction_key(self.key, ksn)?;
             return Ok(DataKey::Des(key.des_key(Variant::Data(Direction::Request))?));
         }
+        let opened = hsm.lmks.open(self.key, &self.role)?;
         if self.key.block_octets() == 16 {
             return Ok(DataKey::Aes(AesKey::new(&opened.clear)?));
         }

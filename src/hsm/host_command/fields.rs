@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub(crate) struct Fields<'a> {
     rest: &'a [u8],
+    /// The trailer with its mark, once the end was reached.
+    trailer: Option<&'a [u8]>,
 }
 
 /// Ends an answer and a command when a trailer follows.
@@ -18,7 +20,7 @@ const LONGEST_TRAILER: usize = 32;
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(rest: &'a [u8]) -> Self {
-        Self { rest }
+        Self { rest, trailer: None }
     }
 
     /// So many octets, whatever they are.
@@ -105,18 +107,27 @@ impl<'a> Fields<'a> {
     /// The end: an LMK's number, a trailer, nothing else.
     pub(crate) fn end(&mut self) -> Result<Option<usize>, Code> {
         let lmk = self.lmk()?;
-        if self.takes(TRAILER) {
-            if self.left() > LONGEST_TRAILER {
-                return Err(Code::INPUT);
-            }
-            self.rest = &[];
+        let is_end = match self.rest {
+            [] => true,
+            [TRAILER, trailer @ ..] => trailer.len() <= LONGEST_TRAILER,
+            [..] => false,
+        };
+        if !is_end {
+            return Err(Code::INPUT);
         }
-        if self.rest.is_empty() { Ok(lmk) } else { Err(Code::INPUT) }
+        self.trailer = Some(std::mem::take(&mut self.rest));
+        Ok(lmk)
+    }
+
+    /// The trailer with its mark, as an answer ends with it too: what the end was found to have, or for a command
+    /// that is not read so far what looks like one.
+    pub(crate) fn trailer(&self) -> &'a [u8] {
+        self.trailer.unwrap_or_else(|| likely_trailer(self.rest))
     }
 }
 
-/// The trailer of a command with its mark, as its answer ends with it too.
-pub(crate) fn trailer(command: &[u8]) -> &[u8] {
+/// The last mark, when it stands where a trailer may and characters are all that follows.
+fn likely_trailer(command: &[u8]) -> &[u8] {
     let tail = command.get(command.len().saturating_sub(LONGEST_TRAILER + 1)..).unwrap_or(command);
     let at = tail.iter().rposition(|octet| *octet == TRAILER);
     let trailer = at.and_then(|at| tail.get(at..)).unwrap_or_default();
@@ -166,7 +177,7 @@ mod tests {
             (b"NC\x19aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", b""),
         ];
         for (command, expected) in rows {
-            assert_eq!(trailer(command), expected, "{command:02X?}");
+            assert_eq!(likely_trailer(command), expected, "{command:02X?}");
         }
     }
 }

@@ -155,30 +155,27 @@ impl Lmks {
 
     /// Opens a key for a role.
     pub(crate) fn open(&self, key: KeyField<'_>, role: &Role) -> Result<Opened, Code> {
-        let opened = if key.0.starts_with('S') {
-            let (header, clear) = self.open_block(key)?;
-            if !role.usages.contains(&header.usage) {
-                return Err(Code::USAGE);
-            }
-            if header.mode != UNRESTRICTED && !role.modes.contains(&header.mode) {
-                return Err(Code::MODE_OF_USE);
-            }
-            Opened { header: Some(header), clear }
-        } else {
-            self.open_variant(key, role)?
-        };
-        let is_aes = opened.header.is_some_and(|header| header.algorithm == b'A');
-        if !is_aes {
-            check_des(&opened.clear, role.is_for_pins)?;
+        if !key.0.starts_with('S') {
+            return self.open_variant(key, role);
         }
-        Ok(opened)
+        let (header, clear) = self.open_block(key)?;
+        if !role.usages.contains(&header.usage) {
+            return Err(Code::USAGE);
+        }
+        if header.mode != UNRESTRICTED && !role.modes.contains(&header.mode) {
+            return Err(Code::MODE_OF_USE);
+        }
+        if header.algorithm != b'A' {
+            check_des(&clear, role.is_for_pins)?;
+        }
+        Ok(Opened { header: Some(header), clear })
     }
 
     /// Opens a key block, whatever it is for.
     pub(crate) fn open_block(&self, key: KeyField<'_>) -> Result<(Header, Zeroizing<Vec<u8>>), Code> {
         let (protection, number) = self.blocks(thales_block::Version::of(key.0)?);
         let (header, clear) = protection.unwrap(key.0)?;
-        // Blocks that were made under the AES key may be numbered as the first one too.
+        // Who makes blocks without a device may leave the number out.
         if header.context != number && header.context != *b"00" {
             return Err(Code::LMK);
         }

@@ -1,7 +1,7 @@
 //! Message authentication codes.
 
 use super::code::Code;
-use super::data::{Format, key_serial_number, transaction_key};
+use super::data::Format;
 use super::fields::Fields;
 use super::key::{KeyField, Opened, Role};
 use super::{Answer, Commands, HostHsm};
@@ -210,13 +210,12 @@ fn of_terminal(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
         return Err(Code::INPUT);
     }
     let bdk = fields.key()?;
-    let ksn = key_serial_number(fields)?;
+    let ksn = fields.key_serial_number()?;
     let expected = if verifies { Some(fields.hex(octets.len())?) } else { None };
     let count = fields.number(4)?;
     let data = fields.octets(count)?;
     hsm.lmk(fields.end()?)?;
-    let bdk = hsm.lmks.open(bdk, &Role::BDK)?;
-    let key = transaction_key(&bdk.clear, ksn)?.des_key(Variant::Mac(Direction::Request))?;
+    let key = hsm.transaction_key(bdk, ksn)?.des_key(Variant::Mac(Direction::Request))?;
     let computed = algorithm3(&key, Padding::Method1, data)?;
     let computed = computed.get(octets).unwrap_or_default();
     match expected {

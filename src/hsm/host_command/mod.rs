@@ -13,6 +13,7 @@ mod code;
 mod cryptogram;
 mod data;
 mod device;
+mod dukpt;
 mod exchange;
 mod fields;
 mod generate;
@@ -95,8 +96,9 @@ impl HostHsm {
         let (header, command) = message.split_at_checked(self.header)?;
         let (letters, fields) = command.split_first_chunk::<2>()?;
         let handler = GROUPS.iter().copied().flatten().find(|(name, _)| *name == letters);
+        let mut fields = Fields::new(fields);
         let done = match handler {
-            Some((_, handler)) => handler(self, &mut Fields::new(fields)),
+            Some((_, handler)) => handler(self, &mut fields),
             None => Err(Code::DISABLED),
         };
         let answer = done.unwrap_or_else(|code| Answer { code, fields: Vec::new() });
@@ -106,7 +108,7 @@ impl HostHsm {
         out.extend_from_slice(&[first, second.wrapping_add(1)]);
         out.extend_from_slice(answer.code.text().as_bytes());
         out.extend_from_slice(&answer.fields);
-        out.extend_from_slice(fields::trailer(fields));
+        out.extend_from_slice(fields.trailer());
         Some(out)
     }
 
@@ -186,6 +188,11 @@ pub(super) mod tests {
             hsm.answer(b"\x00\x01\xFE\xFFB20004ABCD\x19end"),
             Some(b"\x00\x01\xFE\xFFB300ABCD\x19end".to_vec())
         );
+        // What looks like a trailer and is data is none.
+        transcript(&[
+            ("B2 0006 abc\x19de", "B3 00 abc\x19de"),
+            ("B2 0004 abc\x19 \x19de", "B3 00 abc\x19 \x19de"),
+        ]);
         for short in ["", "0", "0042", "0042C"] {
             assert_eq!(hsm.answer(short.as_bytes()), None, "{short}");
         }

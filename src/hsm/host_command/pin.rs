@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::key::{KeyField, Role};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::des::DesKey;
-use crate::hsm::dukpt_tdes::{BaseDerivationKey, KeySerialNumber, KsnDescriptor, Variant, ZeroCounter};
+use crate::hsm::dukpt_tdes::{KeySerialNumber, Variant};
 use crate::hsm::pin_block::{AccountField, FormatCode, Pin, PinFormat};
 use crate::hsm::pin_policy::{self, Account, AccountChange, PinKey, Recipient, Side};
 
@@ -66,12 +66,6 @@ pub(super) fn is_base_key(fields: &mut Fields<'_>) -> bool {
     fields.takes(b'*') || fields.takes(b'~')
 }
 
-/// Descriptor (3), and a KSN of as many characters as it says.
-pub(super) fn serial_number(fields: &mut Fields<'_>) -> Result<KeySerialNumber, Code> {
-    let descriptor = KsnDescriptor::parse(fields.text(3)?)?;
-    Ok(descriptor.read(fields.hex_digits(descriptor.characters())?)?.0)
-}
-
 /// A key that blocks are put under: of a zone, or of a terminal's transaction.
 struct Destination<'a> {
     key: KeyField<'a>,
@@ -80,18 +74,13 @@ struct Destination<'a> {
 }
 
 impl HostHsm {
-    /// The PIN key of a DUKPT transaction. Devices take the initial key itself for a counter of zero.
+    /// The PIN key of a DUKPT transaction.
     pub(super) fn transaction_pin_key(
         &self,
         bdk: KeyField<'_>,
         ksn: KeySerialNumber,
     ) -> Result<DesKey, Code> {
-        let bdk = self.lmks.open(bdk, &Role::BDK)?;
-        if bdk.header.is_some_and(|header| header.algorithm == b'A') {
-            return Err(Code::KEY_ALGORITHM);
-        }
-        let initial = BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
-        Ok(initial.transaction_key(ksn, ZeroCounter::InitialKey)?.des_key(Variant::Pin)?)
+        Ok(self.transaction_key(bdk, ksn)?.des_key(Variant::Pin)?)
     }
 
     fn destination(&self, to: &Destination<'_>) -> Result<DesKey, Code> {
@@ -120,7 +109,7 @@ fn terminal_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Co
     let tpk = fields.key()?;
     let is_base_key = is_base_key(fields);
     let key = fields.key()?;
-    let ksn = if is_base_key { Some(serial_number(fields)?) } else { None };
+    let ksn = if is_base_key { Some(fields.key_serial_number()?) } else { None };
     fields.number(2)?;
     let what = translation(fields)?;
     hsm.lmk(fields.end()?)?;
@@ -146,8 +135,8 @@ fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer,
     let bdk = fields.key()?;
     let is_base_key = is_base_key(fields);
     let key = fields.key()?;
-    let from_ksn = serial_number(fields)?;
-    let ksn = if is_base_key { Some(serial_number(fields)?) } else { None };
+    let from_ksn = fields.key_serial_number()?;
+    let ksn = if is_base_key { Some(fields.key_serial_number()?) } else { None };
     let mut what = translation(fields)?;
     if fields.takes(b';') {
         what.to_account = account(fields)?;

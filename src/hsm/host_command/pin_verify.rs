@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::fields::Fields;
 use super::key::{KeyField, Role};
-use super::pin::{EncryptedPin, account, format, is_base_key, serial_number};
+use super::pin::{EncryptedPin, account, format, is_base_key};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::des::{DesKey, KeyLength};
 use crate::hsm::dukpt_tdes::KeySerialNumber;
@@ -226,7 +226,7 @@ fn transaction<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, KeyField<'a
         return Err(Code::INPUT);
     }
     is_base_key(fields);
-    Ok((fields.key()?, fields.key()?, serial_number(fields)?))
+    Ok((fields.key()?, fields.key()?, fields.key_serial_number()?))
 }
 
 #[cfg(test)]

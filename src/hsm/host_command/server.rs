@@ -6,6 +6,7 @@
 
 use super::HostHsm;
 use bytes::{Buf, BytesMut};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 /// The limits of a server.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,8 @@ impl Default for Limits {
     }
 }
 
+/// How long to wait before a connection is accepted again when none could be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Octets that are asked of a socket at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -44,25 +47,19 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until it is cancelled; connections that are open then are closed.
-///
-/// # Errors
-/// What the listener says, when it cannot accept any more.
-pub async fn serve(
-    hsm: Arc<HostHsm>,
-    listener: TcpListener,
-    limits: Limits,
-    cancelled: CancellationToken,
-) -> io::Result<()> {
+/// Serves until it is dropped; connections that are open then are closed. What keeps the listener from accepting
+/// (no more files may be open) is told and waited for: the connections there are go on.
+pub async fn serve(hsm: Arc<HostHsm>, listener: TcpListener, limits: Limits) -> Infallible {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let connections = LocalSet::new();
     let accept = async {
         loop {
             let (socket, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
-                // A connection that went away before it was taken is no fault of the listener's.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "accept fails, trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 tracing::warn!(%peer, "closed: {} connections are open", limits.connections);
@@ -77,17 +74,16 @@ pub async fn serve(
             });
         }
     };
-    tokio::select! {
-        ended = connections.run_until(accept) => ended,
-        () = cancelled.cancelled() => Ok(()),
-    }
+    LocalSet::new().run_until(accept).await
 }
 
 /// Answers the commands of one connection until it ends.
 async fn attend(hsm: &HostHsm, mut socket: TcpStream, limits: Limits) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let (mut input, mut output) = (BytesMut::new(), Vec::new());
+    let mut deadline = Instant::now() + limits.patience;
     loop {
+        let held = input.len();
         while let Some(command) = next_command(&mut input, limits.message)? {
             let answer = hsm.answer(&command).ok_or_else(|| refused("a message too short for a command"))?;
             let length =
@@ -100,9 +96,16 @@ async fn attend(hsm: &HostHsm, mut socket: TcpStream, limits: Limits) -> io::Res
         }
         send(&mut socket, &mut output, limits).await?;
         input.reserve(CHUNK);
-        let is_half = !input.is_empty();
+        // The rest of a command may come in many pieces, all of them in time from its first octet on.
+        let (is_half, is_new) = (!input.is_empty(), input.len() < held);
+        if is_new {
+            deadline = Instant::now() + limits.patience;
+        }
         let read = socket.read_buf(&mut input);
-        let count = if is_half { in_time(limits, read).await? } else { read.await? };
+        let count = if is_half { in_time(deadline, read).await? } else { read.await? };
+        if !is_half {
+            deadline = Instant::now() + limits.patience;
+        }
         if count == 0 {
             return if input.is_empty() { Ok(()) } else { Err(refused("the stream ends inside a command")) };
         }
@@ -126,15 +129,15 @@ fn next_command(input: &mut BytesMut, most: usize) -> io::Result<Option<BytesMut
 /// Sends what is ready, and empties it.
 async fn send(socket: &mut TcpStream, output: &mut Vec<u8>, limits: Limits) -> io::Result<()> {
     if !output.is_empty() {
-        in_time(limits, socket.write_all(output)).await?;
+        in_time(Instant::now() + limits.patience, socket.write_all(output)).await?;
         output.clear();
     }
     Ok(())
 }
 
 /// A peer that neither sends the rest nor takes its answers is given up.
-async fn in_time<T>(limits: Limits, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limits.patience, step).await.map_err(|_| refused("the peer took too long"))?
+async fn in_time<T>(deadline: Instant, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout_at(deadline, step).await.map_err(|_| refused("the peer took too long"))?
 }
 
 fn refused(reason: &'static str) -> io::Error {
@@ -151,13 +154,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let hsm = Arc::new(HostHsm::with_test_keys(4).unwrap());
-        let cancelled = CancellationToken::new();
-        let server = serve(hsm, listener, limits, cancelled.clone());
-        let (ended, ()) = tokio::join!(server, async {
-            test(address).await;
-            cancelled.cancel();
-        });
-        ended.unwrap();
+        tokio::select! {
+            never = serve(hsm, listener, limits) => match never {},
+            () = test(address) => {}
+        }
     }
 
     fn framed(header: &str, command: &[u8]) -> Vec<u8> {
