@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
 use tollgate::hsm::cipher::Padding;
 use tollgate::hsm::{
-    DesKey, Forward, Hsm, HsmError, KeyLength, Lmk, MacAlgorithm, MacCheck, Open, SoftHsm, TerminalKeys,
-    Usage, Verb, mac, track,
+    DesKey, Forward, Hsm, HsmError, Key, KeyLength, Lmk, MacAlgorithm, MacCheck, MacKey, Open, SoftHsm,
+    TerminalKeys, Usage, Verb, mac, track,
 };
 use tollgate::transaction::{KeyForm, Pan, Track2};
 
@@ -82,18 +82,21 @@ fn rounds(criterion: &mut Criterion) -> Result<(), HsmError> {
 fn payment(criterion: &mut Criterion) -> Result<(), HsmError> {
     let hsm = SoftHsm::new(&Lmk::from_bytes([0x41; 32]))?;
     let pan = Pan::parse("6225880012345675").map_err(|_| HsmError::Track)?;
-    let (tak, _) = hsm.import_clear(Usage::Tak, &TMK)?;
-    let (tpk, _) = hsm.import_clear(Usage::Tpk, &TDK)?;
-    let (zpk, _) = hsm.generate(Usage::Zpk, KeyLength::Double)?;
+    let tak = Key::of(hsm.import_clear(Usage::Tak, &TMK)?.0);
+    let tpk = Key::of(hsm.import_clear(Usage::Tpk, &TDK)?.0);
+    let zpk = Key::of(hsm.generate(Usage::Zpk, KeyLength::Double)?.0);
     let pin = tollgate::hsm::pin_block::Pin::parse("123456")?;
     let block = DesKey::new(&TDK)?.encrypt(*tollgate::hsm::pin_block::encode_iso0(&pin, &pan));
     let (data, algorithm) = ([0x30; 200], MacAlgorithm::X919);
     let expected = mac::mac(algorithm, &DesKey::new(&TMK)?, &data)?;
     let step = || -> Result<[u8; 8], HsmError> {
-        now(hsm.verify_mac(&tak, MacCheck { algorithm, data: black_box(&data), mac: &expected }))?;
+        now(hsm.verify_mac(
+            MacKey::Terminal(&tak),
+            MacCheck { algorithm, data: black_box(&data), mac: &expected },
+        ))?;
         let forward = Forward { block: black_box(block), with_pan: true, tpk: &tpk, zpk: &zpk, pan: &pan };
         now(hsm.forward(forward))?;
-        now(hsm.mac(&tak, algorithm, black_box(&data)))
+        now(hsm.mac(MacKey::Terminal(&tak), algorithm, black_box(&data)))
     };
     step()?;
     let single = DesKey::new(&TMK[..8])?;
@@ -109,9 +112,9 @@ fn payment(criterion: &mut Criterion) -> Result<(), HsmError> {
 fn verbs(criterion: &mut Criterion) -> Result<(), HsmError> {
     let hsm = SoftHsm::new(&Lmk::from_bytes([0x41; 32]))?;
     let pan = Pan::parse("6225880012345675").map_err(|_| HsmError::Track)?;
-    let (tmk, _) = hsm.import_clear(Usage::Tmk, &TMK)?;
-    let (zpk, _) = hsm.generate(Usage::Zpk, KeyLength::Double)?;
-    let (tdk, _) = hsm.import_clear(Usage::Tdk, &TDK)?;
+    let tmk = Key::of(hsm.import_clear(Usage::Tmk, &TMK)?.0);
+    let zpk = Key::of(hsm.generate(Usage::Zpk, KeyLength::Double)?.0);
+    let tdk = Key::of(hsm.import_clear(Usage::Tdk, &TDK)?.0);
     let issued = now(hsm.issue_keys(&tmk, KeyForm::Double))?;
 
     let terminal = tollgate::hsm::read_working_keys(&DesKey::new(&TMK)?, KeyForm::Double, &issued.wire)?;

@@ -2,7 +2,7 @@
 
 use super::Switch;
 use crate::dialect::Dialect;
-use crate::hsm::KeyBlock;
+use crate::hsm::{Key, MacKey, Tak};
 use crate::link::Connection;
 use crate::transaction::Reply;
 use iso8583_spec::View;
@@ -27,7 +27,7 @@ impl Switch {
         arrival: &Arrival,
         view: &View<'_>,
         reply: &Reply,
-        tak: Option<&KeyBlock>,
+        tak: Option<&Key<Tak>>,
     ) {
         self.answer_on(&arrival.connection, arrival, view, reply, tak).await;
     }
@@ -39,7 +39,7 @@ impl Switch {
         arrival: &Arrival,
         view: &View<'_>,
         reply: &Reply,
-        tak: Option<&KeyBlock>,
+        tak: Option<&Key<Tak>>,
     ) {
         match self.encode(arrival, view, reply, tak).await {
             Ok(body) => {
@@ -59,7 +59,7 @@ impl Switch {
         arrival: &Arrival,
         view: &View<'_>,
         reply: &Reply,
-        tak: Option<&KeyBlock>,
+        tak: Option<&Key<Tak>>,
     ) -> Result<Vec<u8>, String> {
         let text = |e: iso8583_spec::EncodeError| e.to_string();
         let mut encoder = arrival.dialect.reply(view, reply, &self.options.acquirer).map_err(text)?;
@@ -67,7 +67,8 @@ impl Switch {
         if let Some(tak) = tak {
             let data = encoder.mac_data(64).map_err(text)?;
             let algorithm = arrival.dialect.policy.mac;
-            let mac = self.hsm.mac(tak, algorithm, data).await.map_err(|e| e.to_string())?;
+            let mac =
+                self.hsm.mac(MacKey::Terminal(tak), algorithm, data).await.map_err(|e| e.to_string())?;
             encoder.mac(&mac).map_err(text)?;
         }
         encoder.finish().map_err(text)

@@ -1,7 +1,7 @@
 //! Merchants, terminals, issuers and routes as the workers hold them: read whole from the store,
 //! swapped whole when its revision moves. Working keys beside them, newest first.
 
-use crate::hsm::{KeyBlock, TerminalKeys};
+use crate::hsm::{Key, TerminalKeys, Zak, Zpk};
 use crate::route::{Range, RouteTable};
 use crate::store::{Issuer, Merchant, Session, Terminal, WorkingKeys};
 use crate::transaction::{IssuerId, Mid, Refusal, TerminalDialect, Tid};
@@ -53,16 +53,19 @@ pub struct Zone {
     /// DE 32 that we send, n..11.
     pub acquirer_code: String,
     /// PIN key.
-    pub zpk: Option<KeyBlock>,
+    pub zpk: Option<Key<Zpk>>,
     /// MAC key, when the link is MACed.
-    pub zak: Option<KeyBlock>,
+    pub zak: Option<Key<Zak>>,
 }
 
 impl Zone {
     fn new(issuer: &Issuer) -> Self {
-        let block = |text: &Option<String>| text.as_deref().map(KeyBlock::new);
         let acquirer_code = issuer.acquirer_code.clone();
-        Self { acquirer_code, zpk: block(&issuer.zpk), zak: block(&issuer.zak) }
+        Self {
+            acquirer_code,
+            zpk: issuer.zpk.as_deref().map(Key::new),
+            zak: issuer.zak.as_deref().map(Key::new),
+        }
     }
 }
 
@@ -242,8 +245,8 @@ impl Shared {
 fn terminal_keys(keys: &WorkingKeys) -> TerminalKeys {
     TerminalKeys {
         generation: keys.generation,
-        tpk: Some(KeyBlock::new(&*keys.tpk)).filter(|k| !k.as_str().is_empty()),
-        tak: KeyBlock::new(&*keys.tak),
-        tdk: keys.tdk.as_deref().map(KeyBlock::new),
+        tpk: Some(Key::new(&*keys.tpk)).filter(|k| !k.as_str().is_empty()),
+        tak: Key::new(&*keys.tak),
+        tdk: keys.tdk.as_deref().map(Key::new),
     }
 }

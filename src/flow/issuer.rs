@@ -4,7 +4,7 @@ use super::numbers::{Refill, STAN_BLOCK, is_low, stan_block};
 use super::{Switch, Zone, refusal_of};
 use crate::clock::Clock;
 use crate::dialect::issuer::{self, IssuerAnswer, IssuerMessage, Sending};
-use crate::hsm::{KeyBlock, MacCheck};
+use crate::hsm::{self, MacCheck, MacKey, Tpk, Zak};
 use crate::lifecycle::Event;
 use crate::link::{Key, LinkClient, LinkDialect, LinkError, NeedNumbers, PeerRequest, PeerVerb};
 use crate::metrics::{self, IssuerOutcome};
@@ -184,22 +184,22 @@ impl Switch {
         Exchange::Answered(read)
     }
 
-    async fn seal(&self, mut encoder: Encoder<'_>, zak: Option<&KeyBlock>) -> Option<Vec<u8>> {
+    async fn seal(&self, mut encoder: Encoder<'_>, zak: Option<&hsm::Key<Zak>>) -> Option<Vec<u8>> {
         if let Some(zak) = zak {
             let algorithm = crate::hsm::MacAlgorithm::X919;
-            let mac = self.hsm.mac(zak, algorithm, encoder.mac_data(128).ok()?).await.ok()?;
+            let mac = self.hsm.mac(MacKey::Zone(zak), algorithm, encoder.mac_data(128).ok()?).await.ok()?;
             encoder.mac(&mac).ok()?;
         }
         encoder.finish().ok()
     }
 
-    async fn answer_is_authentic(&self, view: &View<'_>, zak: Option<&KeyBlock>) -> bool {
+    async fn answer_is_authentic(&self, view: &View<'_>, zak: Option<&hsm::Key<Zak>>) -> bool {
         let Some(zak) = zak else { return true };
         let (Some(data), Some(mac)) = (view.mac_data(), view.bytes(128).or_else(|| view.bytes(64))) else {
             return false;
         };
         let check = MacCheck { algorithm: crate::hsm::MacAlgorithm::X919, data, mac: &mac };
-        self.hsm.verify_mac(zak, check).await.is_ok()
+        self.hsm.verify_mac(MacKey::Zone(zak), check).await.is_ok()
     }
 }
 
@@ -269,7 +269,7 @@ impl Switch {
     pub(crate) async fn translate_pin(
         &self,
         pin: &crate::transaction::PinEntry,
-        tpk: Option<&KeyBlock>,
+        tpk: Option<&hsm::Key<Tpk>>,
         zone: &Zone,
         pan: &crate::transaction::Pan,
     ) -> Result<[u8; 8], Refusal> {

@@ -22,7 +22,7 @@ pub use saf::run as run_saf;
 
 use crate::clock::Clock;
 use crate::dialect::Dialect;
-use crate::hsm::{Hsm, HsmError, KeyBlock, MacCheck, Open, Opened, TerminalKeys};
+use crate::hsm::{Hsm, HsmError, Key, MacCheck, Open, Opened, Tak, TerminalKeys};
 use crate::link::{Connection, Handler};
 use crate::metrics;
 use crate::store::{Op, Outcome, Store};
@@ -185,7 +185,7 @@ impl Switch {
         arrival: &Arrival,
         view: &View<'_>,
         refusal: Refusal,
-        tak: Option<&KeyBlock>,
+        tak: Option<&Key<Tak>>,
     ) {
         metrics::refusal(arrival.dialect.id.name(), refusal.name());
         let request = self.processing_request(arrival, view, refusal);
@@ -251,7 +251,7 @@ impl Switch {
         arrival: &Arrival,
         view: &View<'_>,
         place: &Place,
-    ) -> Result<Option<KeyBlock>, Refusal> {
+    ) -> Result<Option<Key<Tak>>, Refusal> {
         if arrival.dialect.mac_rule(view) == crate::dialect::MacRule::None || view.mac_data().is_none() {
             return Ok(None);
         }

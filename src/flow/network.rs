@@ -2,7 +2,7 @@
 
 use super::{Arrival, Place, Switch};
 use crate::crash;
-use crate::hsm::KeyBlock;
+use crate::hsm::Key;
 use crate::store::{Op, Outcome, WorkingKeys};
 use crate::transaction::{KeyForm, NetworkRequest, NetworkVerb, Refusal, Reply, ReplyBody};
 use iso8583_spec::View;
@@ -43,7 +43,7 @@ async fn sign_on(
     let issued = match form {
         KeyForm::None => None,
         KeyForm::Single | KeyForm::Double | KeyForm::DoubleWithTrack => {
-            let tmk = KeyBlock::new(terminal.tmk.as_deref().ok_or(Refusal::NotSignedOn)?);
+            let tmk = Key::new(terminal.tmk.as_deref().ok_or(Refusal::NotSignedOn)?);
             Some(switch.hsm.issue_keys(&tmk, form).await.map_err(|e| super::refusal_of(&e))?)
         }
     };

@@ -4,7 +4,7 @@ use super::{Arrival, Place, Switch};
 use crate::batch::{self, Convention, EdcVoids};
 use crate::crash;
 use crate::dialect::{ClosesWhenBalanced, Counting};
-use crate::hsm::KeyBlock;
+use crate::hsm::{Key, Tak};
 use crate::store::{BatchLine, CloseReason, Op, Outcome, Settle};
 use crate::transaction::{
     Balance, BatchNo, Refusal, Reply, ReplyBody, SettlementRequest, Totals, UploadEnd, UploadRequest,
@@ -47,7 +47,7 @@ async fn answer(
     arrival: &Arrival,
     view: &View<'_>,
     reply: Result<Reply, Refusal>,
-    tak: Option<&KeyBlock>,
+    tak: Option<&Key<Tak>>,
 ) {
     match reply {
         Ok(reply) => switch.answer(arrival, view, &reply, tak).await,

@@ -23,6 +23,7 @@ pub mod host_command;
 mod issue;
 #[cfg(test)]
 mod judges;
+mod key;
 mod key_binding;
 pub mod key_block;
 pub mod key_block_header;
@@ -46,6 +47,7 @@ pub mod variant_lmk;
 
 pub use des::{DesKey, KeyLength};
 pub use issue::{WorkingKeys, read_working_keys};
+pub use key::{Key, KeyBlock, KeyUse, MacKey, Tak, Tdk, Tmk, Tpk, Zak, Zpk};
 pub use lmk::Lmk;
 pub use random::{OpenSslRandom, Random};
 pub use soft::SoftHsm;
@@ -54,7 +56,6 @@ pub use crate::transaction::MacAlgorithm;
 use crate::transaction::{Pan, SealedPan};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What a key may be used for. A key block carries it, and every verb checks it.
@@ -74,38 +75,6 @@ pub enum Usage {
     Zak,
     /// The HSM's own key for PANs at rest.
     Data,
-}
-
-/// A key as an authenticated block under the LMK. Prints its header only; a clone shares its characters.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyBlock(Arc<str>);
-
-impl std::hash::Hash for KeyBlock {
-    /// Its last 16 characters, which authenticate the others.
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        let text = self.0.as_bytes();
-        state.write(text.last_chunk::<16>().map_or(text, |end| end));
-    }
-}
-
-impl KeyBlock {
-    /// Takes a block as it was stored; it is checked when it is used.
-    #[must_use]
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// The block's characters.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for KeyBlock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KeyBlock({}…)", self.0.get(..16).unwrap_or_default())
-    }
 }
 
 /// Why a verb failed.
@@ -202,11 +171,11 @@ pub struct TerminalKeys {
     /// Which generation.
     pub generation: i64,
     /// PIN key.
-    pub tpk: Option<KeyBlock>,
+    pub tpk: Option<Key<Tpk>>,
     /// MAC key.
-    pub tak: KeyBlock,
+    pub tak: Key<Tak>,
     /// Track key.
-    pub tdk: Option<KeyBlock>,
+    pub tdk: Option<Key<Tdk>>,
 }
 
 /// First verb of a payment: check the MAC, decrypt the track, seal the PAN. Prints nothing of the card.
@@ -254,9 +223,9 @@ pub struct Forward<'a> {
     /// The block is bound to the PAN (format 0).
     pub with_pan: bool,
     /// The terminal's TPK.
-    pub tpk: &'a KeyBlock,
+    pub tpk: &'a Key<Tpk>,
     /// The route's ZPK.
-    pub zpk: &'a KeyBlock,
+    pub zpk: &'a Key<Zpk>,
     /// The card.
     pub pan: &'a Pan,
 }
@@ -264,11 +233,11 @@ pub struct Forward<'a> {
 /// New working keys for a terminal. Prints the headers of their blocks only.
 pub struct IssuedKeys {
     /// PIN key.
-    pub tpk: KeyBlock,
+    pub tpk: Key<Tpk>,
     /// MAC key.
-    pub tak: KeyBlock,
+    pub tak: Key<Tak>,
     /// Track key.
-    pub tdk: Option<KeyBlock>,
+    pub tdk: Option<Key<Tdk>>,
     /// The keys under the TMK with their check values, as the terminal gets them (UnionPay DE 62).
     pub wire: Vec<u8>,
 }
@@ -317,12 +286,12 @@ pub trait Hsm: Send + Sync {
     ///
     /// # Errors (of the future)
     /// A key's defect.
-    fn mac<'a>(&'a self, key: &'a KeyBlock, algorithm: MacAlgorithm, data: &'a [u8]) -> Verb<'a, [u8; 8]>;
+    fn mac<'a>(&'a self, key: MacKey<'a>, algorithm: MacAlgorithm, data: &'a [u8]) -> Verb<'a, [u8; 8]>;
     /// Checks one MAC under one key, in constant time.
     ///
     /// # Errors (of the future)
     /// [`HsmError::MacMismatch`], or a key's defect.
-    fn verify_mac<'a>(&'a self, key: &'a KeyBlock, check: MacCheck<'a>) -> Verb<'a, ()>;
+    fn verify_mac<'a>(&'a self, key: MacKey<'a>, check: MacCheck<'a>) -> Verb<'a, ()>;
     /// Opens a sealed PAN, for a message to the issuer or a clearing file.
     ///
     /// # Errors (of the future)
@@ -332,7 +301,7 @@ pub trait Hsm: Send + Sync {
     ///
     /// # Errors (of the future)
     /// A key's defect.
-    fn issue_keys<'a>(&'a self, tmk: &'a KeyBlock, form: crate::transaction::KeyForm)
+    fn issue_keys<'a>(&'a self, tmk: &'a Key<Tmk>, form: crate::transaction::KeyForm)
     -> Verb<'a, IssuedKeys>;
     /// Verifies a PIN block under a ZPK against a reference PIN: for an issuer.
     ///
@@ -340,7 +309,7 @@ pub trait Hsm: Send + Sync {
     /// [`HsmError::PinBlock`] when the block is malformed; `Ok(false)` when the PIN is another.
     fn verify_pin<'a>(
         &'a self,
-        zpk: &'a KeyBlock,
+        zpk: &'a Key<Zpk>,
         block: [u8; 8],
         pan: &'a Pan,
         reference: &'a Zeroizing<String>,
@@ -354,8 +323,9 @@ mod tests {
     #[test]
     fn nothing_secret_is_printed() {
         let pan = Pan::parse("6225880012345675").unwrap();
-        let block = KeyBlock::new(format!("D011271TB00N0000{}", "5E".repeat(48)));
-        let keys = [TerminalKeys { generation: 1, tpk: None, tak: block.clone(), tdk: Some(block.clone()) }];
+        let text = format!("D011271TB00N0000{}", "5E".repeat(48));
+        let (tpk, zpk, tak) = (Key::new(&*text), Key::new(&*text), Key::new(&*text));
+        let keys = [TerminalKeys { generation: 1, tpk: None, tak: tak.clone(), tdk: Some(Key::new(&*text)) }];
         let mac = MacCheck { algorithm: MacAlgorithm::X99, data: &[0x5E; 20], mac: &[0x5E; 8] };
         let open = Open {
             keys: &keys,
@@ -364,8 +334,8 @@ mod tests {
             track2: Some("6225880012345675D3012"),
             track_encrypted: false,
         };
-        let forward = Forward { block: [0x5E; 8], with_pan: true, tpk: &block, zpk: &block, pan: &pan };
-        let issued = IssuedKeys { tpk: block.clone(), tak: block.clone(), tdk: None, wire: vec![0x5E; 40] };
+        let forward = Forward { block: [0x5E; 8], with_pan: true, tpk: &tpk, zpk: &zpk, pan: &pan };
+        let issued = IssuedKeys { tpk: tpk.clone(), tak, tdk: None, wire: vec![0x5E; 40] };
         let printed = format!("{open:?} {mac:?} {forward:?} {issued:?} {keys:?}");
         for secret in ["6225880012345675", "D3012", "94", "5E", "5e"] {
             assert!(!printed.contains(secret), "{secret} in {printed}");

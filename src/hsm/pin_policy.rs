@@ -206,6 +206,17 @@ impl Side<'_> {
         }
     }
 
+    /// Decrypts and reads a block of 8 octets that is bound to no account, as UnionPay's without PAN.
+    ///
+    /// # Errors
+    /// As [`Side::open`].
+    pub fn open_without_pan(&self, block: &[u8]) -> Result<Pin, HsmError> {
+        match self.key {
+            PinKey::Tdea(key) => pin_block::decode_without_pan(&*decrypted(key, block)?),
+            PinKey::Aes(_) => Err(ALGORITHM),
+        }
+    }
+
     /// Formats and encrypts a PIN; `fill` is random.
     ///
     /// # Errors
@@ -249,6 +260,15 @@ fn triple(key: &DesKey) -> Result<&DesKey, HsmError> {
     }
 }
 
+/// A block that was translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Translated {
+    /// The new block.
+    pub block: PinBlock,
+    /// Digits of the PIN.
+    pub pin_length: usize,
+}
+
 /// Translates an encrypted block from one side to another, if the policy permits it; `fill` is random.
 ///
 /// # Errors
@@ -259,9 +279,10 @@ pub fn translate(
     to: &Side<'_>,
     recipient: Recipient,
     fill: [u8; 8],
-) -> Result<PinBlock, HsmError> {
+) -> Result<Translated, HsmError> {
     permits(from.format, to.format, from.account.change(to.account), recipient)?;
-    to.seal(&from.open(block)?, fill)
+    let pin = from.open(block)?;
+    Ok(Translated { block: to.seal(&pin, fill)?, pin_length: pin.length() })
 }
 
 #[cfg(test)]
@@ -398,7 +419,7 @@ mod tests {
             let from = Side { key: PinKey::Tdea(&tpk), format: Iso0, account };
             let to = Side { key: PinKey::Tdea(&zpk), ..from };
             assert!(from.open(&octets(block)).unwrap().is(pin));
-            let made = translate(&octets(block), &from, &to, Recipient::Host, [0; 8]).unwrap();
+            let made = translate(&octets(block), &from, &to, Recipient::Host, [0; 8]).unwrap().block;
             assert_eq!(hex::encode_upper(made.as_slice()), expected);
             assert_eq!(
                 format!("{made:?} {from:?}"),
@@ -497,7 +518,8 @@ mod tests {
                 for (account, recipient) in accounts.iter().flat_map(|pan| RECIPIENTS.map(|r| (*pan, r))) {
                     let target = Side { key: key(1, to), format: to, account: Account::Pan(account) };
                     let change = if account == &card { AccountChange::Same } else { AccountChange::Changed };
-                    let made = translate(block.as_slice(), &source, &target, recipient, fills[1]);
+                    let made = translate(block.as_slice(), &source, &target, recipient, fills[1])
+                        .map(|made| made.block);
                     if rule(from, to, change, recipient) {
                         proptest::prop_assert!(target.open(made.unwrap().as_slice()).unwrap().is(&digits));
                     } else {

@@ -1,6 +1,8 @@
 //! A store and an HSM in memory, for the tests of this room alone.
 
-use crate::hsm::{Forward, Hsm, HsmError, IssuedKeys, KeyBlock, MacAlgorithm, MacCheck, Open, Opened, Verb};
+use crate::hsm::{
+    Forward, Hsm, HsmError, IssuedKeys, Key, MacAlgorithm, MacCheck, MacKey, Open, Opened, Tmk, Verb, Zpk,
+};
 use crate::ledger::Posting;
 use crate::lifecycle::State;
 use crate::store::{
@@ -215,10 +217,10 @@ impl Hsm for FakeHsm {
     fn forward<'a>(&'a self, _forward: Forward<'a>) -> Verb<'a, [u8; 8]> {
         refuse()
     }
-    fn mac<'a>(&'a self, _key: &'a KeyBlock, _: MacAlgorithm, _data: &'a [u8]) -> Verb<'a, [u8; 8]> {
+    fn mac<'a>(&'a self, _key: MacKey<'a>, _: MacAlgorithm, _data: &'a [u8]) -> Verb<'a, [u8; 8]> {
         refuse()
     }
-    fn verify_mac<'a>(&'a self, _key: &'a KeyBlock, _check: MacCheck<'a>) -> Verb<'a, ()> {
+    fn verify_mac<'a>(&'a self, _key: MacKey<'a>, _check: MacCheck<'a>) -> Verb<'a, ()> {
         refuse()
     }
     fn unseal<'a>(&'a self, pan: &'a SealedPan) -> Verb<'a, Pan> {
@@ -228,12 +230,12 @@ impl Hsm for FakeHsm {
             Pan::parse(&digits).map_err(|_| HsmError::Sealed)
         })
     }
-    fn issue_keys<'a>(&'a self, _tmk: &'a KeyBlock, _form: KeyForm) -> Verb<'a, IssuedKeys> {
+    fn issue_keys<'a>(&'a self, _tmk: &'a Key<Tmk>, _form: KeyForm) -> Verb<'a, IssuedKeys> {
         refuse()
     }
     fn verify_pin<'a>(
         &'a self,
-        _zpk: &'a KeyBlock,
+        _zpk: &'a Key<Zpk>,
         _block: [u8; 8],
         _pan: &'a Pan,
         _reference: &'a Zeroizing<String>,

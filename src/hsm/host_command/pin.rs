@@ -7,7 +7,7 @@ use super::{Answer, Commands, HostHsm};
 use crate::hsm::des::DesKey;
 use crate::hsm::dukpt_tdes::{KeySerialNumber, Variant};
 use crate::hsm::pin_block::{AccountField, FormatCode, Pin, PinFormat};
-use crate::hsm::pin_policy::{self, Account, AccountChange, PinKey, Recipient, Side};
+use crate::hsm::pin_policy::{self, Account, PinKey, Recipient, Side};
 
 pub(super) const COMMANDS: Commands =
     &[(b"CA", terminal_to_zone), (b"CC", zone_to_zone), (b"G0", transaction_to_zone)];
@@ -94,12 +94,10 @@ impl HostHsm {
     /// Translates, and answers the PIN's length, the block and its format.
     fn translate(&self, from: &DesKey, to: &DesKey, what: &Translation) -> Result<Answer, Code> {
         let (old, new) = (what.from.account, what.to_account);
-        let change = if old.digits() == new.digits() { AccountChange::Same } else { AccountChange::Changed };
-        pin_policy::permits(what.from.format, what.to_format, change, Recipient::Host)?;
-        let pin = what.from.open(from)?;
-        let block = side(to, what.to_format, new).seal(&pin, self.draw()?)?;
+        let (from, to) = (side(from, what.from.format, old), side(to, what.to_format, new));
+        let done = pin_policy::translate(&what.from.block, &from, &to, Recipient::Host, self.draw()?)?;
         let code = what.to_format.code();
-        Ok(Answer::done(format!("{:02}{}{code}", pin.length(), hex::encode_upper(block.as_slice()))))
+        Ok(Answer::done(format!("{:02}{}{code}", done.pin_length, hex::encode_upper(done.block.as_slice()))))
     }
 }
 
