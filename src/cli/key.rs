@@ -4,7 +4,8 @@
 //! brings one, with its own check value.
 
 use super::Tools;
-use crate::hsm::{DesKey, KeyBlock, KeyLength, Usage};
+use crate::hsm::aes::AesKey;
+use crate::hsm::{Algorithm, DesKey, Key, KeyBlock, KeyKind, Usage};
 use crate::store::{self, NamedKey, Op, Outcome, Reference};
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
@@ -23,11 +24,15 @@ pub(super) enum KeyVerb {
         /// What it is for.
         #[arg(long)]
         usage: UsageArg,
+        /// DES (triple, by its length) or AES; AES for zone master and base derivation keys only.
+        #[arg(long, default_value = "des")]
+        algorithm: AlgorithmArg,
         /// Its length in octets.
         #[arg(long, default_value_t = 16)]
         length: usize,
     },
-    /// Form a key from two or more components (exclusive or).
+    /// Form a key from two or more components (exclusive or), or take one that came as a key block.
+    #[command(group = clap::ArgGroup::new("source").required(true).args(["components", "block"]))]
     Import {
         /// Its name.
         #[arg(long)]
@@ -36,17 +41,29 @@ pub(super) enum KeyVerb {
         #[arg(long)]
         usage: UsageArg,
         /// A file with one component: hexadecimal digits on the first line, its check value on the second.
-        #[arg(long = "component", required = true, num_args = 1)]
+        #[arg(long = "component", num_args = 1)]
         components: Vec<PathBuf>,
+        /// Of components: DES or AES.
+        #[arg(long, default_value = "des", conflicts_with = "block")]
+        algorithm: AlgorithmArg,
+        /// A file with a key block (TR-31) under a zone master key.
+        #[arg(long, requires = "under")]
+        block: Option<PathBuf>,
+        /// The name of the zone master key.
+        #[arg(long, requires = "block")]
+        under: Option<String>,
         /// Check value that the whole key must have, six hexadecimal digits.
         #[arg(long)]
         kcv: Option<String>,
     },
-    /// Print a key as a key block under the local master key.
+    /// Print a key as a key block: under the local master key, or under a zone master key for somebody else.
     Export {
         /// Its name.
         #[arg(long)]
         name: String,
+        /// The name of the zone master key: prints TR-31 version B (triple DES) or D (AES), and the check value.
+        #[arg(long)]
+        under: Option<String>,
     },
     /// List keys with their check values.
     List {
@@ -61,6 +78,10 @@ pub(super) enum KeyVerb {
 pub(super) enum UsageArg {
     /// Terminal master key.
     Tmk,
+    /// Zone master key: protects key blocks from and to an issuer.
+    Zmk,
+    /// Base derivation key of DUKPT terminals.
+    Bdk,
     /// Terminal PIN key.
     Tpk,
     /// Terminal MAC key.
@@ -77,11 +98,31 @@ impl UsageArg {
     const fn usage(self) -> (Usage, &'static str) {
         match self {
             Self::Tmk => (Usage::Tmk, "tmk"),
+            Self::Zmk => (Usage::Zmk, "zmk"),
+            Self::Bdk => (Usage::Bdk, "bdk"),
             Self::Tpk => (Usage::Tpk, "tpk"),
             Self::Tak => (Usage::Tak, "tak"),
             Self::Tdk => (Usage::Tdk, "tdk"),
             Self::Zpk => (Usage::Zpk, "zpk"),
             Self::Zak => (Usage::Zak, "zak"),
+        }
+    }
+}
+
+/// What a key is a key of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum AlgorithmArg {
+    /// DES or triple DES.
+    Des,
+    /// AES.
+    Aes,
+}
+
+impl From<AlgorithmArg> for Algorithm {
+    fn from(arg: AlgorithmArg) -> Self {
+        match arg {
+            AlgorithmArg::Des => Self::Des,
+            AlgorithmArg::Aes => Self::Aes,
         }
     }
 }
@@ -92,27 +133,45 @@ impl UsageArg {
 /// A component that cannot be read, a check value that differs, a key that is not acceptable.
 pub(super) fn run(tools: &mut Tools, verb: &KeyVerb, out: &mut dyn Write) -> anyhow::Result<u8> {
     match verb {
-        KeyVerb::Generate { name, usage, length } => {
+        KeyVerb::Generate { name, usage, algorithm, length } => {
             let (usage, word) = usage.usage();
-            let length = KeyLength::of(*length)?;
-            let made = tools.hsm()?.generate(usage, length)?;
+            let kind = KeyKind::of((*algorithm).into(), *length)?;
+            let made = tools.hsm()?.generate(usage, kind)?;
             keep(tools, name, word, made, out)?;
         }
-        KeyVerb::Import { name, usage, components, kcv } => {
+        KeyVerb::Import { name, usage, components, algorithm, block, under, kcv } => {
             let (usage, word) = usage.usage();
             let hsm = tools.hsm()?;
-            let parts: Vec<_> =
-                components.iter().map(|file| component(file)).collect::<anyhow::Result<_>>()?;
-            let formed = hsm.import_components(usage, &parts)?;
-            if let Some(want) = kcv.as_ref().filter(|want| !want.eq_ignore_ascii_case(&formed.1)) {
-                bail!("the key's check value is {}, not {want}", formed.1);
+            let came = match (block, under) {
+                (Some(file), Some(under)) => {
+                    let text = std::fs::read_to_string(file)
+                        .with_context(|| format!("cannot read {}", file.display()))?;
+                    let zmk = named(tools, under)?;
+                    hsm.import_block(usage, &Key::of(zmk), text.trim_ascii())
+                        .with_context(|| format!("{} under {under}", file.display()))?
+                }
+                (_, _) => {
+                    let algorithm = (*algorithm).into();
+                    let parts: Vec<_> = components
+                        .iter()
+                        .map(|file| component(file, algorithm))
+                        .collect::<anyhow::Result<_>>()?;
+                    hsm.import_components(usage, algorithm, &parts)?
+                }
+            };
+            if let Some(want) = kcv.as_ref().filter(|want| !want.eq_ignore_ascii_case(&came.1)) {
+                bail!("the key's check value is {}, not {want}", came.1);
             }
-            keep(tools, name, word, formed, out)?;
+            keep(tools, name, word, came, out)?;
         }
-        KeyVerb::Export { name } => {
-            let keys = tools.reader.directory()?.keys;
-            let key = keys.iter().find(|k| k.name == *name).with_context(|| format!("no key {name:?}"))?;
-            writeln!(out, "{}", key.block)?;
+        KeyVerb::Export { name, under: None } => writeln!(out, "{}", named(tools, name)?.as_str())?,
+        KeyVerb::Export { name, under: Some(under) } => {
+            let (key, zmk) = (named(tools, name)?, named(tools, under)?);
+            let sent = tools
+                .hsm()?
+                .export_block(&key, &Key::of(zmk))
+                .with_context(|| format!("{name} under {under}"))?;
+            writeln!(out, "{}  {}", sent.block, sent.kcv)?;
         }
         KeyVerb::List { json } => list(tools, *json, out)?,
     }
@@ -136,8 +195,15 @@ fn keep(
     Ok(())
 }
 
+/// The block of a key by its name.
+fn named(tools: &mut Tools, name: &str) -> anyhow::Result<KeyBlock> {
+    let keys = tools.reader.directory()?.keys;
+    let key = keys.into_iter().find(|key| key.name == *name).with_context(|| format!("no key {name:?}"))?;
+    Ok(KeyBlock::new(key.block))
+}
+
 /// A component and the check value that its custodian wrote under it.
-fn component(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+fn component(file: &Path, algorithm: Algorithm) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = Zeroizing::new(text);
     let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
@@ -146,7 +212,10 @@ fn component(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         hex::decode(digits).map_err(|_| anyhow::anyhow!("{}: line 1 is not hexadecimal", file.display()))?;
     let octets = Zeroizing::new(octets);
     if let Some(want) = lines.next() {
-        let kcv = DesKey::new(&octets)?.kcv();
+        let kcv = match algorithm {
+            Algorithm::Des => DesKey::new(&octets)?.kcv(),
+            Algorithm::Aes => AesKey::new(&octets)?.kcv(),
+        };
         if !want.eq_ignore_ascii_case(&kcv) {
             bail!("{}: the component's check value is {kcv}, not {want}", file.display());
         }

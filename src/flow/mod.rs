@@ -278,6 +278,7 @@ pub(crate) const fn refusal_of(error: &HsmError) -> Refusal {
         | HsmError::KeyBlockForm
         | HsmError::KeyUsage
         | HsmError::KeyMode
+        | HsmError::Export
         | HsmError::Key(_)
         | HsmError::Mismatch
         | HsmError::PinTranslation

@@ -19,6 +19,38 @@ pub(super) const NONCE: usize = 12;
 /// Octets of a GCM tag.
 pub(super) const TAG: usize = 16;
 
+/// How long an AES key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AesLength {
+    /// 16 octets.
+    Aes128,
+    /// 24 octets.
+    Aes192,
+    /// 32 octets.
+    Aes256,
+}
+
+impl AesLength {
+    /// The length's octets: 16, 24 or 32.
+    #[must_use]
+    pub fn octets(self) -> usize {
+        match self {
+            Self::Aes128 => 16,
+            Self::Aes192 => 24,
+            Self::Aes256 => KEY,
+        }
+    }
+
+    /// The length of a key of so many octets.
+    ///
+    /// # Errors
+    /// [`HsmError::Key`] unless 16, 24 or 32.
+    pub fn of(octets: usize) -> Result<Self, HsmError> {
+        let all = [Self::Aes128, Self::Aes192, Self::Aes256];
+        all.into_iter().find(|length| length.octets() == octets).ok_or(HsmError::Key(KeyDefect::Length))
+    }
+}
+
 /// An AES key of 128, 192 or 256 bits, its schedule wiped when dropped. Prints its length only.
 pub struct AesKey(Schedule);
 

@@ -2,10 +2,11 @@
 //!
 //! Bounded: two generations of at most [`GENERATION`] keys. When the young one is full it becomes the old
 //! one, and the old one is dropped and so wiped; what is used moves back. Holds no key material but in
-//! [`DesKey`]s.
+//! [`Schedule`]s.
 
+use super::aes::AesKey;
 use super::des::DesKey;
-use super::{KeyBlock, Usage};
+use super::{HsmError, KeyBlock, KeyDefect, Usage};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -18,7 +19,34 @@ pub(super) struct WorkingKey {
     /// What its key block says it is for.
     pub(super) usage: Usage,
     /// Its schedule.
-    pub(super) key: DesKey,
+    pub(super) schedule: Schedule,
+}
+
+/// A key's schedule.
+#[derive(Debug)]
+pub(super) enum Schedule {
+    /// Of DES or triple DES.
+    Des(DesKey),
+    /// Of AES.
+    Aes(AesKey),
+}
+
+impl WorkingKey {
+    /// The key, where only DES will do.
+    pub(super) fn des(&self) -> Result<&DesKey, HsmError> {
+        match &self.schedule {
+            Schedule::Des(key) => Ok(key),
+            Schedule::Aes(_) => Err(HsmError::Key(KeyDefect::Algorithm)),
+        }
+    }
+
+    /// Its check value, 6 hexadecimal characters.
+    pub(super) fn kcv(&self) -> String {
+        match &self.schedule {
+            Schedule::Des(key) => key.kcv(),
+            Schedule::Aes(key) => key.kcv(),
+        }
+    }
 }
 
 type Generation = HashMap<KeyBlock, Arc<WorkingKey>>;
@@ -72,7 +100,8 @@ mod tests {
     #[test]
     fn it_stays_within_its_bounds_and_keeps_what_is_used() {
         let cache = Cache::with_limit(4);
-        let key = Arc::new(WorkingKey { usage: Usage::Tak, key: DesKey::new(&[0x13; 8]).unwrap() });
+        let schedule = Schedule::Des(DesKey::new(&[0x13; 8]).unwrap());
+        let key = Arc::new(WorkingKey { usage: Usage::Tak, schedule });
         for number in 0..100 {
             cache.keep(block(number), Arc::clone(&key));
             assert!(cache.find(&block(0)).is_some(), "used every time, dropped at {number}");

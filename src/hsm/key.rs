@@ -61,6 +61,10 @@ macro_rules! usages {
 usages! {
     /// Of a [`Usage::Tmk`].
     Tmk
+    /// Of a [`Usage::Zmk`].
+    Zmk
+    /// Of a [`Usage::Bdk`].
+    Bdk
     /// Of a [`Usage::Tpk`].
     Tpk
     /// Of a [`Usage::Tak`].

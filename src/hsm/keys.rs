@@ -3,7 +3,9 @@
 //! Where components are read from and who holds them is the caller's affair; never a command line's
 //! argument or the environment (PCI PIN 12).
 
-use super::des::{self, DesKey, KeyLength};
+use super::aes::AesKey;
+use super::des::{self, DesKey};
+use super::policy::{Algorithm, KeyKind};
 use super::{HsmError, KeyBlock, KeyDefect, SoftHsm, Usage, policy};
 use zeroize::Zeroizing;
 
@@ -11,14 +13,21 @@ impl SoftHsm {
     /// Makes a key, and its KCV as 6 hexadecimal characters.
     ///
     /// # Errors
-    /// [`HsmError::Key`] when the usage takes no key of this length, [`HsmError::KeyUsage`] for
+    /// [`HsmError::Key`] when the usage takes no key of this kind, [`HsmError::KeyUsage`] for
     /// [`Usage::Data`], [`HsmError::Failure`] of the random source.
-    pub fn generate(&self, usage: Usage, length: KeyLength) -> Result<(KeyBlock, String), HsmError> {
-        self.accept(usage, &self.draw(length)?)
+    pub fn generate(&self, usage: Usage, kind: impl Into<KeyKind>) -> Result<(KeyBlock, String), HsmError> {
+        match kind.into() {
+            KeyKind::Des(length) => self.accept(usage, Algorithm::Des, &self.draw(length)?),
+            KeyKind::Aes(length) => {
+                let mut key = Zeroizing::new(vec![0; length.octets()]);
+                self.random.fill(&mut key)?;
+                self.accept(usage, Algorithm::Aes, &key)
+            }
+        }
     }
 
     /// Forms a key as the XOR of at least two components of its full length, none of them zero (PCI PIN
-    /// 6-1), with odd parity set; and its KCV.
+    /// 6-1), a DES key with odd parity set; and its KCV.
     ///
     /// # Errors
     /// [`HsmError::Key`] for a defect of the components or of the key they form, else as
@@ -26,6 +35,7 @@ impl SoftHsm {
     pub fn import_components(
         &self,
         usage: Usage,
+        algorithm: Algorithm,
         components: &[Zeroizing<Vec<u8>>],
     ) -> Result<(KeyBlock, String), HsmError> {
         let [first, rest @ ..] = components else {
@@ -44,19 +54,32 @@ impl SoftHsm {
         for component in rest {
             key.iter_mut().zip(component.iter()).for_each(|(octet, part)| *octet ^= part);
         }
-        des::set_odd_parity(&mut key);
-        self.accept(usage, &key)
+        set_parity(algorithm, &mut key);
+        self.accept(usage, algorithm, &key)
     }
 
-    /// Takes one clear key whole, with odd parity set: for keys of tests and demonstrations, whose clear
+    /// Takes one clear DES key whole, with odd parity set: for keys of tests and demonstrations, whose clear
     /// values are public anyway. Whoever calls this knows the key, so there is no dual control.
     ///
     /// # Errors
     /// As [`SoftHsm::generate`], and [`HsmError::Key`] for a weak key.
     pub fn import_clear(&self, usage: Usage, clear: &[u8]) -> Result<(KeyBlock, String), HsmError> {
+        self.import_clear_as(usage, Algorithm::Des, clear)
+    }
+
+    /// As [`SoftHsm::import_clear`], of either algorithm.
+    ///
+    /// # Errors
+    /// As [`SoftHsm::import_clear`].
+    pub fn import_clear_as(
+        &self,
+        usage: Usage,
+        algorithm: Algorithm,
+        clear: &[u8],
+    ) -> Result<(KeyBlock, String), HsmError> {
         let mut key = Zeroizing::new(clear.to_vec());
-        des::set_odd_parity(&mut key);
-        self.accept(usage, &key)
+        set_parity(algorithm, &mut key);
+        self.accept(usage, algorithm, &key)
     }
 
     /// A key's check value, 6 hexadecimal characters.
@@ -64,7 +87,7 @@ impl SoftHsm {
     /// # Errors
     /// [`HsmError::KeyBlock`], or [`HsmError::KeyUsage`] for a header that is none of ours.
     pub fn kcv(&self, block: &KeyBlock) -> Result<String, HsmError> {
-        Ok(self.key(block, &policy::ALL)?.key.kcv())
+        Ok(self.key(block, &policy::ALL)?.kcv())
     }
 
     /// What a key block's key is for.
@@ -75,14 +98,30 @@ impl SoftHsm {
         Ok(self.key(block, &policy::ALL)?.usage)
     }
 
-    fn accept(&self, usage: Usage, key: &[u8]) -> Result<(KeyBlock, String), HsmError> {
-        policy::check_import(usage, key)?;
-        Ok((self.wrap(usage, key)?, DesKey::new(key)?.kcv()))
+    fn accept(&self, usage: Usage, algorithm: Algorithm, key: &[u8]) -> Result<(KeyBlock, String), HsmError> {
+        let kind = policy::check_import(usage, algorithm, key)?;
+        Ok((self.wrap(usage, kind, key)?, check_value(kind, key)?))
+    }
+}
+
+fn set_parity(algorithm: Algorithm, key: &mut [u8]) {
+    match algorithm {
+        Algorithm::Des => des::set_odd_parity(key),
+        Algorithm::Aes => {}
+    }
+}
+
+/// A clear key's check value, 6 hexadecimal characters.
+pub(super) fn check_value(kind: KeyKind, key: &[u8]) -> Result<String, HsmError> {
+    match kind {
+        KeyKind::Des(_) => Ok(DesKey::new(key)?.kcv()),
+        KeyKind::Aes(_) => Ok(AesKey::new(key)?.kcv()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::des::KeyLength;
     use super::super::lmk::Lmk;
     use super::*;
 
@@ -116,7 +155,8 @@ mod tests {
         // A payShield's A4 transcript: odd parity is set on the result.
         let (one, two) =
             (secret("AE8F54BA29CD2CC73883D373DFF7A8B5"), secret("75B6A89BC7946DD06186A89DCE9B5D9B"));
-        let (block, kcv) = hsm().import_components(Usage::Zpk, &[one.clone(), two.clone()]).unwrap();
+        let (block, kcv) =
+            hsm().import_components(Usage::Zpk, Algorithm::Des, &[one.clone(), two.clone()]).unwrap();
         assert_eq!(kcv, "2AE082");
         assert!(block.as_str().starts_with("D011272TB00E0000"), "{block:?}");
 
@@ -135,7 +175,7 @@ mod tests {
             ("seven octets", vec![secret("AE8F54BA29CD2C"), secret("75B6A89BC7946D")]),
         ];
         for (name, components) in rows {
-            let found = hsm().import_components(Usage::Zpk, &components);
+            let found = hsm().import_components(Usage::Zpk, Algorithm::Des, &components);
             assert!(matches!(found, Err(HsmError::Key(_))), "{name}: {found:?}");
         }
     }

@@ -27,6 +27,7 @@ mod key;
 mod key_binding;
 pub mod key_block;
 pub mod key_block_header;
+mod key_exchange;
 pub mod key_usage;
 mod keys;
 pub mod lmk;
@@ -45,10 +46,13 @@ pub mod token;
 pub mod track;
 pub mod variant_lmk;
 
+pub use aes::AesLength;
 pub use des::{DesKey, KeyLength};
 pub use issue::{WorkingKeys, read_working_keys};
-pub use key::{Key, KeyBlock, KeyUse, MacKey, Tak, Tdk, Tmk, Tpk, Zak, Zpk};
+pub use key::{Bdk, Key, KeyBlock, KeyUse, MacKey, Tak, Tdk, Tmk, Tpk, Zak, Zmk, Zpk};
+pub use key_exchange::ExportedKey;
 pub use lmk::Lmk;
+pub use policy::{Algorithm, KeyKind};
 pub use random::{OpenSslRandom, Random};
 pub use soft::SoftHsm;
 
@@ -63,6 +67,10 @@ use zeroize::Zeroizing;
 pub enum Usage {
     /// Terminal master key: wraps a terminal's working keys (TR-31 `K0`).
     Tmk,
+    /// Zone master key, shared with an issuer: protects key blocks on their way (TR-31 `K1`).
+    Zmk,
+    /// Base derivation key: of DUKPT terminals (TR-31 `B0`).
+    Bdk,
     /// Terminal PIN key (`71`: see [`policy`] for this and the other codes).
     Tpk,
     /// Terminal MAC key.
@@ -101,6 +109,9 @@ pub enum HsmError {
     /// The key may not be used in this direction.
     #[error("key is not of the mode of use this needs")]
     KeyMode,
+    /// The key may not leave, or not under this one.
+    #[error("key may not be exported")]
+    Export,
     /// The key itself is not acceptable.
     #[error("key is not acceptable: {0}")]
     Key(KeyDefect),

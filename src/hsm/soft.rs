@@ -3,13 +3,15 @@
 //! Clear PINs in a general-purpose computer are against PCI PIN requirement 1: this HSM is for tests,
 //! development and routes without PIN. Key management is in [`super::keys`]. No I/O, no clock.
 
-use super::cache::{Cache, WorkingKey};
+use super::aes::{AesKey, KEY};
+use super::cache::{Cache, Schedule, WorkingKey};
 use super::des::{DesKey, KeyLength};
 use super::issue::Layout;
-use super::key_block::{PAD, Protection, Version};
+use super::key_block::{Header, PAD, Protection, Version};
 use super::lmk::Lmk;
 use super::pin_block::PinFormat;
 use super::pin_policy::{self, Account, PinKey, Recipient, Side};
+use super::policy::KeyKind;
 use super::random::{OpenSslRandom, Random};
 use super::seal::DataKeys;
 use super::{
@@ -81,27 +83,47 @@ impl SoftHsm {
     }
 
     fn unwrap(&self, block: &KeyBlock) -> Result<Arc<WorkingKey>, HsmError> {
-        let (header, clear) = self.protection.unwrap(block.as_str())?;
-        if !header.optional.is_empty() {
-            return Err(HsmError::KeyUsage);
-        }
-        let usage = policy::usage(header.fixed, KeyLength::of(clear.len())?)?;
-        let key = Arc::new(WorkingKey { usage, key: DesKey::new(&clear)? });
+        let (header, clear) = self.clear(block)?;
+        let kind = KeyKind::of(policy::algorithm(header)?, clear.len())?;
+        let usage = policy::usage(header, kind)?;
+        let schedule = match kind {
+            KeyKind::Des(_) => Schedule::Des(DesKey::new(&clear)?),
+            KeyKind::Aes(_) => Schedule::Aes(AesKey::new(&clear)?),
+        };
+        let key = Arc::new(WorkingKey { usage, schedule });
         self.cache.keep(block.clone(), Arc::clone(&key));
         Ok(key)
     }
 
+    /// What stands in a block of ours.
+    pub(super) fn clear(&self, block: &KeyBlock) -> Result<(Header, Zeroizing<Vec<u8>>), HsmError> {
+        let (header, clear) = self.protection.unwrap(block.as_str())?;
+        if header.optional.is_empty() { Ok((header.fixed, clear)) } else { Err(HsmError::KeyUsage) }
+    }
+
     /// Wraps a clear key under the LMK.
-    pub(super) fn wrap(&self, usage: Usage, clear: &[u8]) -> Result<KeyBlock, HsmError> {
-        let header = policy::header(usage, KeyLength::of(clear.len())?);
+    pub(super) fn wrap(&self, usage: Usage, kind: KeyKind, clear: &[u8]) -> Result<KeyBlock, HsmError> {
+        self.wrap_under_lmk(policy::header(usage, kind), kind, clear)
+    }
+
+    /// As [`SoftHsm::wrap`], with a header that the policy knows.
+    pub(super) fn wrap_under_lmk(
+        &self,
+        header: Header,
+        kind: KeyKind,
+        clear: &[u8],
+    ) -> Result<KeyBlock, HsmError> {
         let mut pad = Zeroizing::new([0; PAD]);
         self.random.fill(pad.as_mut_slice())?;
-        let masked = KeyLength::Triple.octets();
+        let masked = match kind {
+            KeyKind::Des(_) => KeyLength::Triple.octets(),
+            KeyKind::Aes(_) => KEY,
+        };
         Ok(KeyBlock::new(self.protection.wrap(&header.into(), clear, masked, pad.as_slice())?))
     }
 
     fn wrap_for<U: KeyUse>(&self, clear: &[u8]) -> Result<Key<U>, HsmError> {
-        self.wrap(U::USAGE, clear).map(Key::of)
+        self.wrap(U::USAGE, KeyLength::of(clear.len())?.into(), clear).map(Key::of)
     }
 
     fn open_message(&self, open: &Open<'_>) -> Result<Opened, HsmError> {
@@ -118,7 +140,7 @@ impl SoftHsm {
     fn matching_generation(&self, keys: &[TerminalKeys], check: MacCheck<'_>) -> Result<usize, HsmError> {
         for (index, generation) in keys.iter().enumerate() {
             let tak = self.held(&generation.tak)?;
-            match mac::verify(&tak.key, check) {
+            match mac::verify(tak.des()?, check) {
                 Ok(()) => return Ok(index),
                 Err(HsmError::MacMismatch) => {}
                 Err(error) => return Err(error),
@@ -132,7 +154,7 @@ impl SoftHsm {
             return Track2::parse(sent).map_err(|_| HsmError::Track);
         }
         let tdk = open.keys.get(matched).and_then(|keys| keys.tdk.as_ref()).ok_or(HsmError::Track)?;
-        track::decrypt(&self.held(tdk)?.key, sent)
+        track::decrypt(self.held(tdk)?.des()?, sent)
     }
 
     /// Format 0 to format 0 of the same PAN. A block without PAN is bound to no account, as one of format 1 is not,
@@ -141,7 +163,7 @@ impl SoftHsm {
         let (tpk, zpk) = (self.held(forward.tpk)?, self.held(forward.zpk)?);
         let account = Account::Pan(forward.pan);
         let side = |key| Side { key: PinKey::Tdea(key), format: PinFormat::Iso0, account };
-        let (from, to) = (side(&tpk.key), side(&zpk.key));
+        let (from, to) = (side(tpk.des()?), side(zpk.des()?));
         let block = if forward.with_pan {
             pin_policy::translate(&forward.block, &from, &to, Recipient::Host, NO_FILL)?.block
         } else {
@@ -158,7 +180,7 @@ impl SoftHsm {
         reference: &str,
     ) -> Result<bool, HsmError> {
         let zpk = self.held(zpk)?;
-        let clear = Zeroizing::new(zpk.key.decrypt(block));
+        let clear = Zeroizing::new(zpk.des()?.decrypt(block));
         Ok(pin_block::decode_iso0(&clear, pan)?.is(reference))
     }
 
@@ -169,7 +191,7 @@ impl SoftHsm {
         let tak = self.draw(KeyLength::Single)?;
         let tdk = layout.tdk.map(|length| self.draw(length)).transpose()?;
         Ok(IssuedKeys {
-            wire: layout.write(&tmk.key, &tpk, &tak, tdk.as_ref().map(|key| key.as_slice()))?,
+            wire: layout.write(tmk.des()?, &tpk, &tak, tdk.as_ref().map(|key| key.as_slice()))?,
             tpk: self.wrap_for(&tpk)?,
             tak: self.wrap_for(&tak)?,
             tdk: tdk.map(|key| self.wrap_for(&key)).transpose()?,
@@ -204,11 +226,11 @@ impl Hsm for SoftHsm {
     }
 
     fn mac<'a>(&'a self, key: MacKey<'a>, algorithm: MacAlgorithm, data: &'a [u8]) -> Verb<'a, [u8; 8]> {
-        Box::pin(async move { mac::mac(algorithm, &self.mac_key(key)?.key, data) })
+        Box::pin(async move { mac::mac(algorithm, self.mac_key(key)?.des()?, data) })
     }
 
     fn verify_mac<'a>(&'a self, key: MacKey<'a>, check: MacCheck<'a>) -> Verb<'a, ()> {
-        Box::pin(async move { mac::verify(&self.mac_key(key)?.key, check) })
+        Box::pin(async move { mac::verify(self.mac_key(key)?.des()?, check) })
     }
 
     fn unseal<'a>(&'a self, pan: &'a SealedPan) -> Verb<'a, Pan> {

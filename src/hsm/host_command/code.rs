@@ -106,6 +106,7 @@ impl From<HsmError> for Code {
             HsmError::KeyBlockForm => Code::KEY_BLOCK_FORM,
             HsmError::KeyUsage => Code::USAGE,
             HsmError::KeyMode => Code::MODE_OF_USE,
+            HsmError::Export => Code::EXPORT,
             HsmError::Key(KeyDefect::Length) => Code::KEY_LENGTH,
             HsmError::Key(
                 KeyDefect::Parity
@@ -144,6 +145,7 @@ mod tests {
             (HsmError::KeyBlock, "A4"),
             (HsmError::KeyUsage, "A6"),
             (HsmError::KeyMode, "A8"),
+            (HsmError::Export, "AA"),
             (HsmError::Failure("x"), "41"),
         ];
         for (error, code) in rows {
