@@ -209,6 +209,7 @@ async fn open(folder: &std::path::Path) -> Fallible<TcpStream> {
             completion_ceiling_percent: 115,
             settle_wait: Duration::from_secs(3),
             mac_failures_force_sign_on: 3,
+            key_limits: tollgate::flow::KeyLimits::default(),
         },
         clock,
         hsm: Arc::new(hsm),

@@ -185,6 +185,12 @@ impl TxnIds {
         (tick >> SEQ_BITS) << (SEQ_BITS + NODE_BITS) | self.node << SEQ_BITS | (tick & SEQ_MASK)
     }
 
+    /// When an identity was made, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn made_at_ms(id: i64) -> i64 {
+        (id >> (SEQ_BITS + NODE_BITS)).saturating_add(ID_EPOCH_MS)
+    }
+
     /// Goes on after `last`, the greatest identity that the store knows.
     pub fn continue_after(&self, last: i64) {
         let tick = (last >> (SEQ_BITS + NODE_BITS)) << SEQ_BITS | (last & SEQ_MASK);

@@ -114,6 +114,7 @@ fn server_options(config: &Config) -> Result<ServerOptions> {
             acquirer: config.acquirer_id.clone(),
             completion_ceiling_percent: config.switch.completion_ceiling_percent,
             mac_failures_force_sign_on: config.switch.mac_failures_force_sign_on,
+            key_limits: config.switch.key_limits,
             settle_wait: Duration::from_secs(3),
         },
     })

@@ -6,6 +6,7 @@
 mod reader;
 mod sections;
 
+use crate::flow::KeyLimits;
 use crate::link::{LinkOptions, ListenerOptions};
 use crate::settlement::SettlementOptions;
 use crate::transaction::{IssuerId, TerminalDialect};
@@ -126,6 +127,8 @@ pub struct Switch {
     pub completion_ceiling_percent: u32,
     /// After so many MAC failures in a row a terminal must sign on again.
     pub mac_failures_force_sign_on: u32,
+    /// When a terminal's working keys are spent.
+    pub key_limits: KeyLimits,
 }
 
 /// `[console]`.

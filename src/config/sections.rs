@@ -4,6 +4,7 @@ use super::reader::{At, Section};
 use super::{
     ADDRESS, Config, Console, Hsm, Issuer, Listener, Log, LogFormat, Node, STORE_URL, StoreUrl, Switch,
 };
+use crate::flow::KeyLimits;
 use crate::link::{ClientTls, ClientTlsFiles, LinkOptions, ListenerOptions, ServerTls, ServerTlsFiles};
 use crate::settlement::{SettlementOptions, ipm};
 use crate::transaction::{IssuerId, TerminalDialect};
@@ -60,6 +61,10 @@ fn switch(section: Section<'_>) -> Switch {
         workers: section.number("workers", 1..=64, 1),
         completion_ceiling_percent: section.number("completion_ceiling_percent", 100..=999, 115),
         mac_failures_force_sign_on: section.number("mac_failures_force_sign_on", 1..=1000, 3),
+        key_limits: KeyLimits {
+            hours: section.number("working_key_hours", 0..=87_600, 0),
+            uses: section.number("working_key_uses", 0..=1_000_000_000, 0),
+        },
     };
     section.finish();
     switch

@@ -77,6 +77,7 @@ impl Payment<'_> {
     /// Asks the issuer.
     async fn authorize(&self) -> Result<Answer, Refusal> {
         let switch = self.switch;
+        switch.keys_serve(self.arrival, self.place, &self.unlocked.keys)?;
         let mut issuer = self.route()?;
         loop {
             let link = switch.links.get(&issuer).ok_or(Refusal::IssuerUnavailable)?;

@@ -146,12 +146,14 @@ pub struct Shared {
 struct Held {
     current: Option<TerminalKeys>,
     previous: Option<TerminalKeys>,
+    /// Messages that came since `current` is here.
+    uses: u32,
 }
 
 impl Held {
     fn new(session: &Session) -> Self {
         let keys = |keys: &Option<WorkingKeys>| keys.as_ref().map(terminal_keys);
-        Self { current: keys(&session.current), previous: keys(&session.previous) }
+        Self { current: keys(&session.current), previous: keys(&session.previous), uses: 0 }
     }
 
     fn generation(&self) -> i64 {
@@ -176,7 +178,8 @@ impl Shared {
             let (known, read) =
                 (sessions.entry((terminal.mid, terminal.tid)).or_default(), Held::new(session));
             if read.generation() >= known.generation() {
-                *known = read;
+                let uses = if read.generation() == known.generation() { known.uses } else { 0 };
+                *known = Held { uses, ..read };
             }
         }
         drop(sessions);
@@ -211,15 +214,26 @@ impl Shared {
     }
 
     /// The working keys that a terminal may be using, newest first: those of its sign-on, else
-    /// those it was given by hand.
+    /// those it was given by hand. Counts as a use of them.
     #[must_use]
     pub fn keys(&self, place: &Place) -> Vec<TerminalKeys> {
-        let sessions = self.sessions();
-        let held = sessions.get(&(place.terminal.mid, place.terminal.tid));
+        let mut sessions = self.sessions();
+        let held = sessions.get_mut(&(place.terminal.mid, place.terminal.tid));
+        let held = held.map(|held| {
+            held.uses = held.uses.saturating_add(1);
+            &*held
+        });
         let signed_on = held.into_iter().flat_map(|held| held.current.iter().chain(&held.previous));
         let keys: Vec<_> = signed_on.cloned().collect();
         drop(sessions);
         if keys.is_empty() { place.static_keys.iter().cloned().collect() } else { keys }
+    }
+
+    /// Messages under a generation of keys since this node knows it; those of the generation before count nothing.
+    pub(crate) fn uses(&self, place: &Place, generation: i64) -> u32 {
+        let sessions = self.sessions();
+        let held = sessions.get(&(place.terminal.mid, place.terminal.tid));
+        held.filter(|held| held.generation() == generation).map_or(0, |held| held.uses)
     }
 
     /// New working keys are durable: they come first from now on.
@@ -227,7 +241,7 @@ impl Shared {
         let mut sessions = self.sessions();
         let held = sessions.entry((mid, tid)).or_default();
         let previous = held.current.take();
-        *held = Held { current: Some(terminal_keys(keys)), previous };
+        *held = Held { current: Some(terminal_keys(keys)), previous, uses: 0 };
         drop(sessions);
         self.mac_matched(mid, tid);
     }

@@ -8,6 +8,7 @@ mod answer;
 mod authorize;
 mod directory;
 mod issuer;
+mod key_life;
 mod network;
 mod numbers;
 mod reconcile;
@@ -17,6 +18,7 @@ mod saf;
 pub use answer::Arrival;
 pub use directory::{Directory, Place, Shared, Zone};
 pub use issuer::{IssuerLinkDialect, Link};
+pub use key_life::KeyLimits;
 pub use numbers::{Numbers, STAN_BLOCK, stan_block};
 pub use saf::run as run_saf;
 
@@ -31,6 +33,7 @@ use crate::transaction::{
     TxnId,
 };
 use iso8583_spec::View;
+use key_life::KeysInUse;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -48,6 +51,8 @@ pub struct FlowOptions {
     pub completion_ceiling_percent: u32,
     /// After so many MAC failures in a row a terminal is asked to sign on again.
     pub mac_failures_force_sign_on: u32,
+    /// When a terminal's working keys are spent.
+    pub key_limits: KeyLimits,
     /// How long a settlement request waits for transactions that are on their way.
     pub settle_wait: Duration,
 }
@@ -256,6 +261,19 @@ impl Switch {
             return Ok(None);
         }
         self.open(arrival, view, place, None).await.map(|unlocked| Some(unlocked.keys.tak))
+    }
+
+    /// That the terminal's keys may open a new authorization.
+    pub(crate) fn keys_serve(
+        &self,
+        arrival: &Arrival,
+        place: &Place,
+        keys: &TerminalKeys,
+    ) -> Result<(), Refusal> {
+        let uses = self.shared.uses(place, keys.generation);
+        let keys = KeysInUse { generation: keys.generation, uses };
+        let spent = self.options.key_limits.are_spent(keys, arrival.received_ms);
+        if spent { Err(Refusal::NotSignedOn) } else { Ok(()) }
     }
 
     /// The first valid MAC under new keys: the generation before them is dropped.

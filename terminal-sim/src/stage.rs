@@ -97,6 +97,8 @@ pub struct StageOptions {
     pub exe: Option<PathBuf>,
     /// Milliseconds that a frame of a terminal may stay incomplete.
     pub half_frame_ms: Option<u64>,
+    /// Messages that a terminal's working keys serve for, instead of any number.
+    pub working_key_uses: Option<u32>,
 }
 
 /// Whether the issuers keep books.
@@ -183,9 +185,14 @@ impl Stage {
         writeln!(text, "acquirer_id = \"48310000\"\n\n[node]\nid = 1\n")?;
         writeln!(text, "[store]\nurl = {store:?}\n")?;
         writeln!(text, "[hsm]\nlmk_file = {:?}\n", self.dir.join("lmk"))?;
+        writeln!(text, "[switch]")?;
         if let Some(workers) = options.workers {
-            writeln!(text, "[switch]\nworkers = {workers}\n")?;
+            writeln!(text, "workers = {workers}")?;
         }
+        if let Some(uses) = options.working_key_uses {
+            writeln!(text, "working_key_uses = {uses}")?;
+        }
+        writeln!(text)?;
         let answer_ms = options.answer_ms.unwrap_or(15_000);
         for dialect in Dialect::ALL {
             let name = dialect.name();

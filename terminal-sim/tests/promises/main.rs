@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::issuer::{Rule, When};
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
-use terminal_sim::terminal::{Card, Dialect};
+use terminal_sim::terminal::{Card, Dialect, KeyForm};
 use tokio::task::{JoinSet, LocalSet};
 
 /// Terminals of each dialect.
@@ -169,4 +169,35 @@ fn in_file(stage: &Stage, day: &str) -> usize {
     let file = std::fs::read(stage.dir.join("settlement").join(name)).unwrap();
     let verified = tollgate::settlement::ipm::verify(&file).unwrap();
     verified.records.iter().filter(|r| r.mti() == "1240").count()
+}
+
+/// Working keys that are spent open no new authorization until the terminal has signed on again; advices and reversals
+/// are taken under them all the same, and keys that were given by hand are not counted.
+#[test]
+fn spent_keys_ask_for_a_sign_on() {
+    play(async {
+        let dir = tempfile::tempdir().unwrap();
+        let stage =
+            Stage::build(StageOptions { working_key_uses: Some(3), ..options(dir.path()) }).await.unwrap();
+        let mut terminal = stage.terminal(Dialect::UnionPay, 1).await.unwrap();
+        let holder = card("Li Na");
+        let signed_on = terminal.sign_on(KeyForm::DoubleWithTrack).await.unwrap();
+        assert_eq!(signed_on.code, "00");
+        for round in ["first", "second"] {
+            for sale in 1..=3 {
+                let sold = terminal.sale(&holder, 100).await.unwrap();
+                assert_eq!(sold.code, "00", "{round} keys, sale {sale}");
+            }
+            let refused = terminal.sale(&holder, 100).await.unwrap();
+            assert_eq!((refused.code.as_str(), refused.approved), ("77", false), "{round} keys");
+            let advised = terminal.offline_sale(&holder, 100, "123456").await.unwrap();
+            assert_eq!(advised.code, "00", "{round} keys");
+            let signed_on = terminal.sign_on(KeyForm::DoubleWithTrack).await.unwrap();
+            assert_eq!(signed_on.code, "00", "{round} keys");
+        }
+        let mut by_hand = stage.terminal(Dialect::Edc, 1).await.unwrap();
+        for _ in 0..5 {
+            assert_eq!(by_hand.sale(&holder, 100).await.unwrap().code, "00");
+        }
+    });
 }
