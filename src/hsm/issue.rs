@@ -28,6 +28,21 @@ pub struct WorkingKeys {
     pub tdk: Option<DesKey>,
 }
 
+/// A key as it is sent.
+pub(super) struct Sent {
+    /// Under the TMK, ECB.
+    pub(super) wrapped: Vec<u8>,
+    /// Its check value.
+    pub(super) kcv: [u8; KCV],
+}
+
+impl Sent {
+    fn of(tmk: &DesKey, key: &[u8]) -> Result<Self, HsmError> {
+        let [a, b, c, d, ..] = DesKey::new(key)?.check_value();
+        Ok(Self { wrapped: tmk.encrypt_ecb(key)?, kcv: [a, b, c, d] })
+    }
+}
+
 /// Lengths of the keys in one form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -60,14 +75,20 @@ impl Layout {
         tak: &[u8],
         tdk: Option<&[u8]>,
     ) -> Result<Vec<u8>, HsmError> {
+        let tdk = tdk.map(|tdk| Sent::of(tmk, tdk)).transpose()?;
+        Ok(self.join(&Sent::of(tmk, tpk)?, &Sent::of(tmk, tak)?, tdk.as_ref()))
+    }
+
+    /// Writes DE 62 of keys that are wrapped already.
+    pub(super) fn join(self, tpk: &Sent, tak: &Sent, tdk: Option<&Sent>) -> Vec<u8> {
         let mut wire = Vec::with_capacity(60);
         for (key, fill) in [(Some(tpk), &[][..]), (Some(tak), self.fill), (tdk, &[])] {
-            let Some(key) = key else { continue };
-            wire.extend(tmk.encrypt_ecb(key)?);
+            let Some(Sent { wrapped, kcv }) = key else { continue };
+            wire.extend(wrapped);
             wire.extend(fill);
-            wire.extend(&DesKey::new(key)?.check_value()[..KCV]);
+            wire.extend(kcv);
         }
-        Ok(wire)
+        wire
     }
 }
 

@@ -38,24 +38,7 @@ impl SoftHsm {
         algorithm: Algorithm,
         components: &[Zeroizing<Vec<u8>>],
     ) -> Result<(KeyBlock, String), HsmError> {
-        let [first, rest @ ..] = components else {
-            return Err(HsmError::Key(KeyDefect::TooFewComponents));
-        };
-        if rest.is_empty() {
-            return Err(HsmError::Key(KeyDefect::TooFewComponents));
-        }
-        if components.iter().any(|component| component.len() != first.len()) {
-            return Err(HsmError::Key(KeyDefect::ComponentLengths));
-        }
-        if components.iter().any(|component| component.iter().all(|octet| *octet == 0)) {
-            return Err(HsmError::Key(KeyDefect::Components));
-        }
-        let mut key = first.clone();
-        for component in rest {
-            key.iter_mut().zip(component.iter()).for_each(|(octet, part)| *octet ^= part);
-        }
-        set_parity(algorithm, &mut key);
-        self.accept(usage, algorithm, &key)
+        self.accept(usage, algorithm, &combine(algorithm, components)?)
     }
 
     /// Takes one clear DES key whole, with odd parity set: for keys of tests and demonstrations, whose clear
@@ -117,6 +100,32 @@ pub(super) fn check_value(kind: KeyKind, key: &[u8]) -> Result<String, HsmError>
         KeyKind::Des(_) => Ok(DesKey::new(key)?.kcv()),
         KeyKind::Aes(_) => Ok(AesKey::new(key)?.kcv()),
     }
+}
+
+/// The XOR of at least two components of one length, none of them zero, a DES key with odd parity set (PCI PIN
+/// 6-1).
+pub(super) fn combine(
+    algorithm: Algorithm,
+    components: &[Zeroizing<Vec<u8>>],
+) -> Result<Zeroizing<Vec<u8>>, HsmError> {
+    let [first, rest @ ..] = components else {
+        return Err(HsmError::Key(KeyDefect::TooFewComponents));
+    };
+    if rest.is_empty() {
+        return Err(HsmError::Key(KeyDefect::TooFewComponents));
+    }
+    if components.iter().any(|component| component.len() != first.len()) {
+        return Err(HsmError::Key(KeyDefect::ComponentLengths));
+    }
+    if components.iter().any(|component| component.iter().all(|octet| *octet == 0)) {
+        return Err(HsmError::Key(KeyDefect::Components));
+    }
+    let mut key = first.clone();
+    for component in rest {
+        key.iter_mut().zip(component.iter()).for_each(|(octet, part)| *octet ^= part);
+    }
+    set_parity(algorithm, &mut key);
+    Ok(key)
 }
 
 #[cfg(test)]

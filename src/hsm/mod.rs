@@ -19,6 +19,7 @@ pub mod emv;
 pub mod emv_cryptogram;
 pub mod emv_keys;
 pub mod emv_script;
+pub mod host_client;
 pub mod host_command;
 mod issue;
 #[cfg(test)]

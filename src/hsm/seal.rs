@@ -8,11 +8,11 @@
 //! A key per card keeps random nonces far from the 2^32 that one GCM key allows (NIST SP 800-38D, 8.3), and
 //! binds the ciphertext to its look-up value.
 
-use super::HsmError;
 use super::aes::{self, KEY, NONCE};
 use super::lmk::Lmk;
 use super::random::Random;
-use crate::transaction::{Pan, SealedPan};
+use super::{HsmError, Opened};
+use crate::transaction::{Pan, SealedPan, Track2};
 use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
 
@@ -59,6 +59,19 @@ impl DataKeys {
         Ok(SealedPan { cipher: [&nonce, sealed.as_slice()].concat(), lookup, masked: pan.to_string() })
     }
 
+    /// What a message holds once its MAC is checked and its track is clear: the card, sealed.
+    pub(super) fn opened(
+        &self,
+        pan: Option<&Pan>,
+        matched: usize,
+        track2: Option<Track2>,
+        random: &dyn Random,
+    ) -> Result<Opened, HsmError> {
+        let pan = card_number(pan, track2.as_ref())?;
+        let sealed = pan.as_ref().map(|pan| self.seal(pan, random)).transpose()?;
+        Ok(Opened { matched, pan, track2, sealed })
+    }
+
     /// Opens a sealed PAN; [`HsmError::Sealed`] for every defect.
     pub(super) fn unseal(&self, pan: &SealedPan) -> Result<Pan, HsmError> {
         let (nonce, sealed) = pan.cipher.split_first_chunk::<NONCE>().ok_or(HsmError::Sealed)?;
@@ -76,6 +89,16 @@ impl DataKeys {
 
     fn card_key(&self, lookup: &[u8; 16]) -> Zeroizing<[u8; KEY]> {
         aes::hmac_sha256(&self.sealing, lookup)
+    }
+}
+
+/// DE 2, or the track's card number; when both came they are the same card.
+fn card_number(pan: Option<&Pan>, track2: Option<&Track2>) -> Result<Option<Pan>, HsmError> {
+    let of_track = track2.map(Track2::pan).transpose().map_err(|_| HsmError::Track)?;
+    match (pan, of_track) {
+        (Some(pan), Some(of_track)) if *pan != of_track => Err(HsmError::Track),
+        (Some(pan), _) => Ok(Some(pan.clone())),
+        (None, of_track) => Ok(of_track),
     }
 }
 

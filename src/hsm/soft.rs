@@ -132,9 +132,7 @@ impl SoftHsm {
             None => 0,
         };
         let track2 = open.track2.map(|sent| self.read_track(open, matched, sent)).transpose()?;
-        let pan = card_number(open.pan, track2.as_ref())?;
-        let sealed = pan.as_ref().map(|pan| self.data_keys.seal(pan, &*self.random)).transpose()?;
-        Ok(Opened { matched, pan, track2, sealed })
+        self.data_keys.opened(open.pan, matched, track2, &*self.random)
     }
 
     fn matching_generation(&self, keys: &[TerminalKeys], check: MacCheck<'_>) -> Result<usize, HsmError> {
@@ -203,16 +201,6 @@ impl SoftHsm {
         let mut key = Zeroizing::new(vec![0; length.octets()]);
         self.random.des_key(&mut key)?;
         Ok(key)
-    }
-}
-
-/// DE 2, or the track's card number; when both came they are the same card.
-fn card_number(pan: Option<&Pan>, track2: Option<&Track2>) -> Result<Option<Pan>, HsmError> {
-    let of_track = track2.map(Track2::pan).transpose().map_err(|_| HsmError::Track)?;
-    match (pan, of_track) {
-        (Some(pan), Some(of_track)) if *pan != of_track => Err(HsmError::Track),
-        (Some(pan), _) => Ok(Some(pan.clone())),
-        (None, of_track) => Ok(of_track),
     }
 }
 

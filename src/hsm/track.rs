@@ -35,13 +35,22 @@ fn replace(
     digits: &str,
     cipher: impl FnOnce([u8; BLOCK]) -> [u8; BLOCK],
 ) -> Result<Zeroizing<String>, HsmError> {
-    let covered = covered(digits.len()).ok_or(HsmError::Track)?;
-    let part = digits.get(covered.clone()).ok_or(HsmError::Track)?;
+    put(digits, &Zeroizing::new(cipher(*part(digits)?)))
+}
+
+/// The eight octets of a track that are, or are to be, encrypted.
+pub(super) fn part(digits: &str) -> Result<Zeroizing<[u8; BLOCK]>, HsmError> {
+    let part = covered(digits.len()).and_then(|covered| digits.get(covered)).ok_or(HsmError::Track)?;
     let mut block = Zeroizing::new([0; BLOCK]);
     hex::decode_to_slice(part, block.as_mut_slice()).map_err(|_| HsmError::Track)?;
-    let turned = Zeroizing::new(cipher(*block));
+    Ok(block)
+}
+
+/// The track with these octets in their place.
+pub(super) fn put(digits: &str, block: &[u8; BLOCK]) -> Result<Zeroizing<String>, HsmError> {
+    let covered = covered(digits.len()).filter(|covered| digits.get(covered.clone()).is_some());
     let mut text = Zeroizing::new(digits.to_owned());
-    text.replace_range(covered, &Zeroizing::new(hex::encode_upper(turned.as_slice())));
+    text.replace_range(covered.ok_or(HsmError::Track)?, &Zeroizing::new(hex::encode_upper(block)));
     Ok(text)
 }
 
