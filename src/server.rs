@@ -16,8 +16,9 @@ use crate::console::{self, Health};
 use crate::crash;
 use crate::dialect::{Dialect, issuer as issuer_dialect};
 use crate::flow::{self, FlowOptions, IssuerLinkDialect, Link, Numbers, Shared, Switch, TerminalFrames};
+use crate::hsm::host_client::{Dial, Dialing, HostClient, Hosts, Stream};
 use crate::hsm::{Hsm, Lmk, SoftHsm};
-use crate::link::{self, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
+use crate::link::{self, ClientTls, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
 use crate::metrics::{self, MetricsHandle};
 use crate::store::{self, Backend, CommitPoint, Engine, EngineOptions, Op, Outcome, Reader, StoreOptions};
 use crate::transaction::{IssuerId, TerminalDialect};
@@ -25,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,6 +37,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the store is asked whether it still commits.
 const STORE_WATCH: Duration = Duration::from_secs(5);
+/// How long is waited for links and devices before terminals are served without them.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the store's revision is looked at when nothing else reads it.
 const REVISION_POLL: Duration = Duration::from_millis(500);
 
@@ -48,8 +51,8 @@ pub struct ServerOptions {
     pub workers: usize,
     /// The store.
     pub store: StoreOptions,
-    /// The local master key's file; made when it is not there.
-    pub lmk_file: PathBuf,
+    /// The HSM.
+    pub hsm: HsmOptions,
     /// Where terminals connect.
     pub listeners: Vec<TerminalListener>,
     /// Whom to connect to.
@@ -91,20 +94,100 @@ pub struct Addresses {
     pub console: Option<SocketAddr>,
 }
 
-/// Opens the HSM under the local master key of that file, which is made when it is not there.
+/// Which HSM.
+#[derive(Debug, Clone)]
+pub struct HsmOptions {
+    /// The local master key's file; made when it is not there.
+    pub lmk_file: PathBuf,
+    /// The devices that take host commands; none: the software HSM.
+    pub devices: Option<Hosts>,
+}
+
+/// The local master key of that file, which is made when it is not there.
+///
+/// # Errors
+/// A file that others may read, or one that does not hold a key.
+fn open_lmk(lmk_file: &Path) -> Result<Lmk> {
+    Lmk::load_or_create(lmk_file).with_context(|| lmk_file.display().to_string())
+}
+
+/// Opens the software HSM under the local master key of that file, which is made when it is not there. Card numbers are
+/// sealed under it whatever HSM works on keys.
 ///
 /// # Errors
 /// A file that others may read, or one that does not hold a key; a failed self-test.
-pub fn open_hsm(lmk_file: &std::path::Path) -> Result<SoftHsm> {
-    let lmk = Lmk::load_or_create(lmk_file).with_context(|| lmk_file.display().to_string())?;
-    Ok(SoftHsm::new(&lmk)?)
+pub fn open_hsm(lmk_file: &Path) -> Result<SoftHsm> {
+    Ok(SoftHsm::new(&open_lmk(lmk_file)?)?)
+}
+
+/// Connects to devices that take host commands, on the runtime that this is called on, and waits for one to answer.
+///
+/// # Errors
+/// As [`open_hsm`]; or no device answers in time.
+pub async fn open_devices(lmk_file: &Path, devices: &Hosts) -> Result<HostClient> {
+    let client = HostClient::start(&open_lmk(lmk_file)?, devices.clone())?;
+    if !client.ready(PATIENCE).await {
+        let names: Vec<_> = devices.hosts.iter().map(|host| host.name.as_str()).collect();
+        bail!("no HSM answers: {}", names.join(", "));
+    }
+    Ok(client)
+}
+
+/// A device over TCP, with TLS or without.
+pub struct TcpDevice {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// TLS.
+    pub tls: Option<ClientTls>,
+}
+
+impl Dial for TcpDevice {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(async move {
+            let stream = link::connect(&self.address).await?;
+            Ok(match &self.tls {
+                None => Box::new(stream) as Stream,
+                Some(tls) => Box::new(tls.secure(stream).await?),
+            })
+        })
+    }
+}
+
+/// The HSM as workers get it: one for all in this process, or connections of their own to devices.
+enum Hsms {
+    Software(Arc<SoftHsm>),
+    Devices(Lmk, Hosts),
+}
+
+impl Hsms {
+    fn open(options: &HsmOptions) -> Result<Self> {
+        match &options.devices {
+            None => Ok(Self::Software(Arc::new(open_hsm(&options.lmk_file)?))),
+            Some(devices) => Ok(Self::Devices(open_lmk(&options.lmk_file)?, devices.clone())),
+        }
+    }
+
+    /// One worker's, on whose runtime this is called. A device that does not answer yet may do so later: until then
+    /// what needs it is refused.
+    async fn of_worker(&self) -> Result<Arc<dyn Hsm>> {
+        match self {
+            Self::Software(hsm) => Ok(Arc::<SoftHsm>::clone(hsm)),
+            Self::Devices(lmk, devices) => {
+                let client = HostClient::start(lmk, devices.clone())?;
+                if !client.ready(PATIENCE).await {
+                    tracing::error!("no HSM answers yet: what needs keys is refused until one does");
+                }
+                Ok(Arc::new(client))
+            }
+        }
+    }
 }
 
 /// What every worker gets.
 struct Ground {
     options: ServerOptions,
     clock: Clock,
-    hsm: Arc<dyn Hsm>,
+    hsms: Hsms,
     engine: Engine,
     shared: Arc<Shared>,
     ids: Arc<TxnIds>,
@@ -120,7 +203,7 @@ struct Ground {
 pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>) -> Result<()> {
     let metrics = metrics::install().context("metrics")?;
     let clock = Clock::system(options.utc_offset_minutes).context("utc_offset_minutes is out of range")?;
-    let hsm = open_hsm(&options.lmk_file)?;
+    let hsms = Hsms::open(&options.hsm)?;
     let (mut backend, mut reader) = store::open(&options.store).context("cannot open the store")?;
     let ids = Arc::new(TxnIds::new(options.flow.node.0));
     recover(backend.as_mut(), reader.as_mut(), &options, &clock, &ids)?;
@@ -136,7 +219,7 @@ pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>)
     let ground = Arc::new(Ground {
         options,
         clock,
-        hsm: Arc::new(hsm),
+        hsms,
         engine,
         shared: Arc::clone(&shared),
         ids,
@@ -341,7 +424,7 @@ async fn build_switch(ground: &Arc<Ground>) -> Result<Rc<Switch>> {
     Ok(Rc::new(Switch {
         options: ground.options.flow.clone(),
         clock: ground.clock.clone(),
-        hsm: Arc::clone(&ground.hsm),
+        hsm: ground.hsms.of_worker().await?,
         store,
         shared: Arc::clone(&ground.shared),
         numbers: Numbers::new(Arc::clone(&ground.ids)),
@@ -389,7 +472,6 @@ async fn watch_store(switch: Rc<Switch>, health: Arc<Health>) {
 
 /// Gives the links a moment to sign on, so that the first payment after "ready" finds them.
 async fn wait_for_links(switch: &Switch) {
-    const PATIENCE: Duration = Duration::from_secs(2);
     let all = async {
         for link in switch.links.values() {
             let _ = link.client.watch().wait_for(|state| *state == LinkState::Up).await;

@@ -1,11 +1,15 @@
 //! `tollgate hsm`: the software HSM behind host commands.
 
+use super::key::{UsageArg, component};
+use crate::hsm::Algorithm;
+use crate::hsm::host_client::form_under_test_lmk;
 use crate::hsm::host_command::HostHsm;
 use crate::hsm::host_command::server::{self, Limits};
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// `tollgate hsm …`
@@ -23,14 +27,39 @@ pub(super) enum HsmVerb {
         #[arg(long, required = true)]
         test_lmk: bool,
     },
+    /// Form a key of components under the public test LMK, as a device's console does under its own
+    Form {
+        /// What it is for
+        #[arg(long)]
+        usage: UsageArg,
+        /// A file with one component: hexadecimal digits on the first line, its check value on the second
+        #[arg(long = "component", required = true, num_args = 1)]
+        components: Vec<PathBuf>,
+        /// Under the public test LMK, which everybody knows: for tests only
+        #[arg(long, required = true)]
+        test_lmk: bool,
+    },
 }
 
 impl HsmVerb {
-    /// Runs until it is interrupted. When it is ready it prints one line of JSON with its address.
+    /// Runs the verb.
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<u8> {
-        // There are no other LMKs to serve under so far: the flag is asked for, so that nobody is surprised.
-        let HsmVerb::Serve { listen, header, test_lmk: _ } = self;
-        let hsm = Arc::new(HostHsm::with_test_keys(usize::from(*header))?);
+        // There are no other LMKs so far: the flag is asked for, so that nobody is surprised.
+        match self {
+            HsmVerb::Serve { listen, header, test_lmk: _ } => Self::serve(*listen, *header, out),
+            HsmVerb::Form { usage, components, test_lmk: _ } => {
+                let parts: Vec<_> =
+                    components.iter().map(|file| component(file, Algorithm::Des)).collect::<Result<_>>()?;
+                let (block, kcv) = form_under_test_lmk(usage.usage().0, &parts)?;
+                writeln!(out, "{}  {kcv}", block.as_str())?;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Runs until it is interrupted. When it is ready it prints one line of JSON with its address.
+    fn serve(listen: SocketAddr, header: u8, out: &mut dyn Write) -> Result<u8> {
+        let hsm = Arc::new(HostHsm::with_test_keys(usize::from(header))?);
         let _ = writeln!(
             std::io::stderr(),
             "host commands under the public test LMKs: whatever stands under them is known to everybody"
@@ -38,7 +67,7 @@ impl HsmVerb {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let listener =
-                server::listen(*listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+                server::listen(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
             let ready = serde_json::json!({ "ready": true, "listen": listener.local_addr()?.to_string() });
             writeln!(out, "{ready}")?;
             out.flush()?;

@@ -5,7 +5,9 @@
 
 use super::Tools;
 use crate::hsm::aes::AesKey;
-use crate::hsm::{Algorithm, DesKey, Key, KeyBlock, KeyKind, Usage};
+use crate::hsm::host_client::HostClient;
+use crate::hsm::{Algorithm, DesKey, HsmError, Key, KeyBlock, KeyKind, Usage};
+use crate::server;
 use crate::store::{self, NamedKey, Op, Outcome, Reference};
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
@@ -56,6 +58,21 @@ pub(super) enum KeyVerb {
         #[arg(long)]
         kcv: Option<String>,
     },
+    /// Take a key block that the console of the configured device made; the device checks it.
+    Add {
+        /// Its name.
+        #[arg(long)]
+        name: String,
+        /// What it is for.
+        #[arg(long)]
+        usage: UsageArg,
+        /// The key block, as the console printed it.
+        #[arg(long)]
+        block: String,
+        /// The key's check value, six hexadecimal digits.
+        #[arg(long)]
+        kcv: String,
+    },
     /// Print a key as a key block: under the local master key, or under a zone master key for somebody else.
     Export {
         /// Its name.
@@ -95,7 +112,7 @@ pub(super) enum UsageArg {
 }
 
 impl UsageArg {
-    const fn usage(self) -> (Usage, &'static str) {
+    pub(super) const fn usage(self) -> (Usage, &'static str) {
         match self {
             Self::Tmk => (Usage::Tmk, "tmk"),
             Self::Zmk => (Usage::Zmk, "zmk"),
@@ -136,11 +153,23 @@ pub(super) fn run(tools: &mut Tools, verb: &KeyVerb, out: &mut dyn Write) -> any
         KeyVerb::Generate { name, usage, algorithm, length } => {
             let (usage, word) = usage.usage();
             let kind = KeyKind::of((*algorithm).into(), *length)?;
-            let made = tools.hsm()?.generate(usage, kind)?;
+            let made = match (super::run::devices(&tools.config), kind) {
+                (None, kind) => tools.hsm()?.generate(usage, kind)?,
+                (Some(_), KeyKind::Des(length)) => {
+                    on_devices(tools, async |client| client.generate(usage, length).await)?
+                }
+                (Some(_), KeyKind::Aes(_)) => bail!("devices are asked for DES keys only"),
+            };
             keep(tools, name, word, made, out)?;
         }
         KeyVerb::Import { name, usage, components, algorithm, block, under, kcv } => {
             let (usage, word) = usage.usage();
+            if super::run::devices(&tools.config).is_some() {
+                bail!(
+                    "components and key blocks of others are brought to the device's console, never to this \
+                     computer; `tollgate key add` takes the key block that it forms"
+                );
+            }
             let hsm = tools.hsm()?;
             let came = match (block, under) {
                 (Some(file), Some(under)) => {
@@ -164,8 +193,17 @@ pub(super) fn run(tools: &mut Tools, verb: &KeyVerb, out: &mut dyn Write) -> any
             }
             keep(tools, name, word, came, out)?;
         }
+        KeyVerb::Add { name, usage, block, kcv } => {
+            let (usage, word) = usage.usage();
+            let block = KeyBlock::new(block.as_str());
+            let kcv = on_devices(tools, async |client| client.check(usage, &block, kcv).await)?;
+            keep(tools, name, word, (block, kcv), out)?;
+        }
         KeyVerb::Export { name, under: None } => writeln!(out, "{}", named(tools, name)?.as_str())?,
         KeyVerb::Export { name, under: Some(under) } => {
+            if super::run::devices(&tools.config).is_some() {
+                bail!("a device's key is exported on its console");
+            }
             let (key, zmk) = (named(tools, name)?, named(tools, under)?);
             let sent = tools
                 .hsm()?
@@ -176,6 +214,20 @@ pub(super) fn run(tools: &mut Tools, verb: &KeyVerb, out: &mut dyn Write) -> any
         KeyVerb::List { json } => list(tools, *json, out)?,
     }
     Ok(0)
+}
+
+/// Does something on the devices that are configured.
+fn on_devices<T>(
+    tools: &Tools,
+    act: impl AsyncFnOnce(&HostClient) -> Result<T, HsmError>,
+) -> anyhow::Result<T> {
+    let devices = super::run::devices(&tools.config)
+        .context("no device is configured: hsm.backend is not \"host-commands\"")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = server::open_devices(&tools.config.hsm.lmk_file, &devices).await?;
+        Ok(act(&client).await?)
+    })
 }
 
 fn keep(
@@ -203,7 +255,7 @@ fn named(tools: &mut Tools, name: &str) -> anyhow::Result<KeyBlock> {
 }
 
 /// A component and the check value that its custodian wrote under it.
-fn component(file: &Path, algorithm: Algorithm) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn component(file: &Path, algorithm: Algorithm) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = Zeroizing::new(text);
     let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());

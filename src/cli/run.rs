@@ -1,10 +1,11 @@
 //! `tollgate run`, and the settings of every room out of the configuration file.
 
 use super::Place;
-use crate::config::{Config, LogFormat, Overrides, StoreUrl};
+use crate::config::{Config, HsmBackend, HsmHost, LogFormat, Overrides, StoreUrl};
 use crate::crash;
 use crate::flow::FlowOptions;
-use crate::server::{self, Addresses, IssuerLink, ServerOptions, TerminalListener};
+use crate::hsm::host_client::{Host, Hosts};
+use crate::server::{self, Addresses, HsmOptions, IssuerLink, ServerOptions, TcpDevice, TerminalListener};
 use crate::store::StoreOptions;
 use crate::transaction::{Day, NodeId};
 use anyhow::{Context as _, Result};
@@ -13,6 +14,7 @@ use std::fs::DirBuilder;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `tollgate run`
@@ -40,7 +42,9 @@ pub(super) fn run(place: &Place, args: &RunArgs, out: &mut dyn Write) -> Result<
     log(&config)?;
     make_folders(&config)?;
     let options = server_options(&config)?;
-    tracing::warn!("PINs are checked by a software HSM, which is not for production PINs");
+    if options.hsm.devices.is_none() {
+        tracing::warn!("PINs are checked by a software HSM, which is not for production PINs");
+    }
     server::run(options, |addresses| {
         writeln!(out, "{}", ready_line(addresses))?;
         Ok(out.flush()?)
@@ -93,6 +97,28 @@ pub(super) fn store_options(config: &Config) -> Result<StoreOptions> {
     Ok(StoreOptions { url, first_day, ca_file: None })
 }
 
+/// The HSM's settings.
+fn hsm_options(config: &Config) -> HsmOptions {
+    HsmOptions { lmk_file: config.hsm.lmk_file.clone(), devices: devices(config) }
+}
+
+/// The devices that keys are worked on by; none: the software HSM.
+pub(super) fn devices(config: &Config) -> Option<Hosts> {
+    match &config.hsm.backend {
+        HsmBackend::Software => None,
+        HsmBackend::HostCommands { lmk, hosts } => {
+            Some(Hosts { lmk: *lmk, hosts: hosts.iter().map(device).collect() })
+        }
+    }
+}
+
+fn device(host: &HsmHost) -> Host {
+    let HsmHost { address, connections, header, connect, command, health, max_in_flight, tls } = host.clone();
+    let name = address.clone();
+    let dial = Arc::new(TcpDevice { address, tls });
+    Host { name, dial, connections, header, connect, command, health, max_in_flight }
+}
+
 fn server_options(config: &Config) -> Result<ServerOptions> {
     let listeners = config.listeners.iter().map(|l| TerminalListener {
         address: l.address,
@@ -105,7 +131,7 @@ fn server_options(config: &Config) -> Result<ServerOptions> {
         utc_offset_minutes: config.node.utc_offset_minutes,
         workers: config.switch.workers,
         store: store_options(config)?,
-        lmk_file: config.hsm.lmk_file.clone(),
+        hsm: hsm_options(config),
         listeners: listeners.collect(),
         issuers: issuers.collect(),
         console: Some(config.console.address),

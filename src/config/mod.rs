@@ -7,7 +7,7 @@ mod reader;
 mod sections;
 
 use crate::flow::KeyLimits;
-use crate::link::{LinkOptions, ListenerOptions};
+use crate::link::{ClientTls, LinkOptions, ListenerOptions};
 use crate::settlement::SettlementOptions;
 use crate::transaction::{IssuerId, TerminalDialect};
 use reader::Document;
@@ -28,7 +28,7 @@ pub struct Config {
     pub acquirer_id: String,
     /// Where transactions are kept.
     pub store: StoreUrl,
-    /// The software HSM.
+    /// Keys, PINs and MACs.
     pub hsm: Hsm,
     /// Where terminals call.
     pub listeners: Vec<Listener>,
@@ -88,10 +88,47 @@ impl FromStr for StoreUrl {
 }
 
 /// `[hsm]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Hsm {
-    /// The local master key; made at the first start, mode 0600.
+    /// The local master key; made at the first start, mode 0600. It seals card numbers, whatever the back end.
     pub lmk_file: PathBuf,
+    /// Where keys, PINs and MACs are worked on.
+    pub backend: HsmBackend,
+}
+
+/// `[hsm] backend`.
+#[derive(Debug, Clone)]
+pub enum HsmBackend {
+    /// In this process.
+    Software,
+    /// On devices that take host commands.
+    HostCommands {
+        /// The number of their LMK, 0 to 99, when commands are to name it.
+        lmk: Option<u8>,
+        /// The devices, one at least.
+        hosts: Vec<HsmHost>,
+    },
+}
+
+/// One `[[hsm.host]]`.
+#[derive(Debug, Clone)]
+pub struct HsmHost {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Connections of each worker.
+    pub connections: usize,
+    /// Characters in front of a command.
+    pub header: usize,
+    /// A connection must be there within this.
+    pub connect: Duration,
+    /// A command must be answered within this.
+    pub command: Duration,
+    /// Diagnostics are asked for at this interval.
+    pub health: Duration,
+    /// Commands in flight on a connection.
+    pub max_in_flight: usize,
+    /// TLS, when the device speaks it.
+    pub tls: Option<ClientTls>,
 }
 
 /// One `[[listener]]`.
@@ -284,6 +321,10 @@ dialect = "edc"
         let small = parse("small", SMALL).unwrap();
         assert_eq!((sample.node, sample.switch), (small.node, small.switch));
         assert_eq!((sample.console, &sample.log), (small.console, &small.log));
+        assert!(matches!(
+            (&sample.hsm.backend, &small.hsm.backend),
+            (HsmBackend::Software, HsmBackend::Software)
+        ));
         assert_eq!(sample.settlement.format, small.settlement.format);
         assert_eq!(sample.settlement.mark, small.settlement.mark);
         // The first of each kind has every key, the second only those that are needed.
@@ -367,6 +408,54 @@ dialect = "edc"
             assert_eq!(told, *want, "{added}");
             assert!(faults.iter().all(|f| f.to_string().starts_with("f.toml:1")));
         }
+    }
+
+    /// Each row: what is added to `[hsm]`, and the faults as `line:column key: message`.
+    #[test]
+    fn an_hsm_that_cannot_be_is_told() {
+        let rows: &[(&str, &[&str])] = &[
+            ("backend = 'magic'", &["5:11 hsm.backend: expected `software` or `host-commands`"]),
+            ("backend = 'host-commands'", &["3:1 hsm.host: at least one [[hsm.host]] is needed"]),
+            ("[[hsm.host]]\naddress = 'hsm:1500'", &["5:1 hsm.host: is for backend = \"host-commands\""]),
+            (
+                "backend = 'host-commands'\nlmk = 100\n[[hsm.host]]\naddress = 'h:1'",
+                &["6:7 hsm.lmk: must be 0 to 99"],
+            ),
+            (
+                "backend = 'host-commands'\n[[hsm.host]]\naddress = 'hsm'\nheader = 3\nconnections = 0\n\
+                 command_ms = 0\nmax_in_flight = 10001\ncolour = 1\ntls = { ca = 'c' }",
+                &[
+                    "7:11 hsm.host[0].address: expected HOST:PORT",
+                    "8:10 hsm.host[0].header: must be 4 to 16",
+                    "9:15 hsm.host[0].connections: must be 1 to 64",
+                    "10:14 hsm.host[0].command_ms: must be 1 to 86400000",
+                    "11:17 hsm.host[0].max_in_flight: must be 1 to 10000",
+                    "12:1 hsm.host[0].colour: unknown key; known here: address, command_ms, connect_ms, connections, \
+                     header, health_ms, max_in_flight, tls",
+                    "13:7 hsm.host[0].tls.server_name: is missing",
+                ],
+            ),
+        ];
+        let small = SMALL.replace("hsm.lmk_file = \"lmk\"\n", "");
+        let (top, rest) = small.split_once("\n\n").unwrap();
+        for (added, want) in rows {
+            let text = format!("{top}\n[hsm]\n{added}\n");
+            let text = text.replacen("[hsm]\n", "[hsm]\nlmk_file = 'lmk'\n", 1);
+            let faults = parse("f.toml", &format!("{text}{rest}")).unwrap_err();
+            let told: Vec<_> =
+                faults.iter().map(|f| format!("{}:{} {}: {}", f.line, f.column, f.key, f.message)).collect();
+            assert_eq!(told, *want, "{added}");
+        }
+        let text = format!(
+            "{top}\n[hsm]\nlmk_file = 'lmk'\nbackend = 'host-commands'\nlmk = 1\n\
+             [[hsm.host]]\naddress = 'one:1500'\nheader = 8\n[[hsm.host]]\naddress = 'two:1500'\n{rest}"
+        );
+        let HsmBackend::HostCommands { lmk, hosts } = parse("f.toml", &text).unwrap().hsm.backend else {
+            panic!("another back end")
+        };
+        let [one, two] = hosts.as_slice() else { panic!("{hosts:?}") };
+        assert_eq!((lmk, one.address.as_str(), one.header), (Some(1), "one:1500", 8));
+        assert_eq!((two.header, two.connections, two.max_in_flight), (4, 2, 256));
     }
 
     #[test]

@@ -112,6 +112,11 @@ impl<'d> Section<'d> {
         self.table.is_some()
     }
 
+    /// Whether the file has this key.
+    pub(super) fn is_set(&self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
     /// A table within this one.
     pub(super) fn section(&self, key: &'static str) -> Section<'d> {
         let found = self.value(key);

@@ -2,7 +2,8 @@
 
 use super::reader::{At, Section};
 use super::{
-    ADDRESS, Config, Console, Hsm, Issuer, Listener, Log, LogFormat, Node, STORE_URL, StoreUrl, Switch,
+    ADDRESS, Config, Console, Hsm, HsmBackend, HsmHost, Issuer, Listener, Log, LogFormat, Node, STORE_URL,
+    StoreUrl, Switch,
 };
 use crate::flow::KeyLimits;
 use crate::link::{ClientTls, ClientTlsFiles, LinkOptions, ListenerOptions, ServerTls, ServerTlsFiles};
@@ -51,8 +52,39 @@ fn store(section: Section<'_>) -> Option<StoreUrl> {
 
 fn hsm(section: Section<'_>) -> Option<Hsm> {
     let lmk_file = section.need_path("lmk_file");
+    let is_software = section.parsed("backend", "`software` or `host-commands`", |text| match text {
+        "software" => Some(true),
+        "host-commands" => Some(false),
+        _ => None,
+    });
+    let lmk = section.is_set("lmk").then(|| section.number("lmk", 0..=99, 0_u8));
+    let hosts = section.sections("host");
+    let is_software = is_software.is_none_or(|at| at.value);
+    if is_software && !hosts.is_empty() {
+        section.fault("host", "is for backend = \"host-commands\"");
+    }
+    if !is_software && hosts.is_empty() {
+        section.fault("host", "at least one [[hsm.host]] is needed");
+    }
+    let hosts: Vec<_> = hosts.into_iter().filter_map(hsm_host).collect();
     section.finish();
-    Some(Hsm { lmk_file: lmk_file? })
+    let backend = if is_software { HsmBackend::Software } else { HsmBackend::HostCommands { lmk, hosts } };
+    Some(Hsm { lmk_file: lmk_file?, backend })
+}
+
+fn hsm_host(section: Section<'_>) -> Option<HsmHost> {
+    let address = section.need_parsed("address", "HOST:PORT", host_and_port);
+    let host = HsmHost {
+        address: address.map(|at| at.value).unwrap_or_default(),
+        connections: section.number("connections", 1..=64, 2),
+        header: section.number("header", 4..=16, 4),
+        connect: section.millis("connect_ms", 2_000),
+        command: section.millis("command_ms", 2_000),
+        health: section.millis("health_ms", 10_000),
+        max_in_flight: section.number("max_in_flight", 1..=10_000, 256),
+        tls: client_tls(&section),
+    };
+    section.finish().then_some(host)
 }
 
 fn switch(section: Section<'_>) -> Switch {

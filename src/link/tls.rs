@@ -124,6 +124,17 @@ impl ClientTls {
         Ok(Self { connector: builder.build(), server_name: files.server_name.clone() })
     }
 
+    /// Secures a connection, for a room that takes it as it comes.
+    ///
+    /// # Errors
+    /// OpenSSL's, as an error of a stream.
+    pub async fn secure<S: AsyncRead + AsyncWrite + Send + Unpin>(
+        &self,
+        stream: S,
+    ) -> std::io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>> {
+        self.connect(stream).await.map_err(std::io::Error::other)
+    }
+
     pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
