@@ -323,6 +323,82 @@ mod tests {
         }
     }
 
+    /// What is written goes to whoever waits for it.
+    struct Told(std::sync::mpsc::Sender<Vec<u8>>);
+
+    impl Write for Told {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.send(octets.to_vec());
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// `tollgate hsm serve` on a thread that lasts as long as the tests; where it takes commands.
+    fn device() -> String {
+        let (told, hears) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let words = "tollgate hsm serve --test-lmk --listen 127.0.0.1:0";
+            dispatch(&Cli::try_parse_from(words.split(' ')).unwrap(), &mut Told(told)).unwrap()
+        });
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            line.extend(hears.recv_timeout(std::time::Duration::from_secs(30)).unwrap());
+        }
+        let ready: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        ready["listen"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn keys_stand_on_a_device_when_one_is_configured() {
+        let dir = home();
+        let form = "hsm form --test-lmk --usage tmk --component config/test-keys/tmk.1 --component config/test-keys/tmk.2";
+        let formed = tollgate(dir.path(), form).unwrap();
+        let (block, kcv) = formed.trim().split_once("  ").unwrap();
+        assert_eq!((&block[..17], kcv), ("S0007251TB00E0001", "08D7B4"));
+        let add = |usage: &str, block: &str, kcv: &str| {
+            format!("key add --name tmk --usage {usage} --block {block} --kcv {kcv}")
+        };
+        let without = tollgate(dir.path(), &add("tmk", block, kcv)).unwrap_err();
+        assert!(without.contains("no device is configured"), "{without}");
+
+        let path = dir.path().join("tollgate.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let backend = format!(
+            "hsm.backend = \"host-commands\"\nhsm.lmk = 1\nhsm.host = [{{ address = {:?} }}]\n",
+            device()
+        );
+        std::fs::write(&path, format!("{backend}{text}")).unwrap();
+        let altered = format!("{}0", &block[..block.len() - 1]);
+        let altered = if altered == block { format!("{}1", &block[..block.len() - 1]) } else { altered };
+        let import = "key import --name k --usage tmk --component config/test-keys/tmk.1 --component config/test-keys/tmk.2";
+        let rows = [
+            ("config check".to_owned(), Ok("")),
+            (add("tmk", block, "08d7b4"), Ok("tmk  tmk  08D7B4\n")),
+            (add("tmk", block, "08D7B5"), Err("check value does not match")),
+            (add("zpk", block, kcv), Err("not of the usage")),
+            (add("tmk", &altered, kcv), Err("key block is not authentic")),
+            (add("tmk", &block[1..], kcv), Err("key block is malformed")),
+            ("key generate --name zpk --usage zpk".to_owned(), Ok("zpk  zpk  ")),
+            (
+                "key generate --name zpk --usage zpk --length 8".to_owned(),
+                Err("key is not acceptable: length"),
+            ),
+            (import.to_owned(), Err("tollgate key add")),
+            ("key export --name tmk".to_owned(), Ok("S0007251TB00E0001")),
+        ];
+        for (line, want) in rows {
+            let got = tollgate(dir.path(), &line);
+            match want {
+                Ok(start) => assert!(got.as_ref().is_ok_and(|out| out.starts_with(start)), "{line}: {got:?}"),
+                Err(part) => assert!(got.as_ref().is_err_and(|why| why.contains(part)), "{line}: {got:?}"),
+            }
+        }
+    }
+
     #[test]
     fn no_verb_prints_a_key() {
         let dir = home();

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod counter;
 pub mod demo;
+pub mod device;
 pub mod issuer;
 pub mod load;
 pub mod record;

@@ -5,6 +5,7 @@
 //! a hidden word, which calls `tollgate`'s own entry point; so `cargo run -p terminal-sim` needs no other
 //! binary.
 
+use crate::device::{Device, StageHsm};
 use crate::issuer::{Account, IssuerConfig, IssuerHandle, IssuerServer, Rule, ZoneKeys};
 use crate::record::Recorder;
 use crate::terminal::{Dialect, InjectedKeys, Terminal, TerminalProfile};
@@ -99,6 +100,8 @@ pub struct StageOptions {
     pub half_frame_ms: Option<u64>,
     /// Messages that a terminal's working keys serve for, instead of any number.
     pub working_key_uses: Option<u32>,
+    /// Where the switch has its keys; when absent, the environment's `TOLLGATE_TEST_HSM` chooses.
+    pub hsm: Option<StageHsm>,
 }
 
 /// Whether the issuers keep books.
@@ -123,6 +126,7 @@ pub struct Stage {
     config: PathBuf,
     exe: PathBuf,
     daemon: Option<Daemon>,
+    device: Option<Device>,
     ports: BTreeMap<String, SocketAddr>,
 }
 
@@ -169,7 +173,12 @@ impl Stage {
         };
         let (config, ports) = (dir.join("tollgate.toml"), BTreeMap::new());
         let exe = executable(&options)?;
-        let mut stage = Self { dir, issuers, recorder, issuers_at, config, exe, daemon: None, ports };
+        let mut stage =
+            Self { dir, issuers, recorder, issuers_at, config, exe, daemon: None, device: None, ports };
+        let hsm = options.hsm.map_or_else(StageHsm::of_environment, Ok)?;
+        if hsm == StageHsm::HostCommands {
+            stage.device = Some(Device::start(stage.command(), stage.log()?)?);
+        }
         stage.write_config(&options)?;
         stage.seed(&options)?;
         stage.start(options.crash.as_deref()).await?;
@@ -184,7 +193,12 @@ impl Stage {
         let mut text = String::new();
         writeln!(text, "acquirer_id = \"48310000\"\n\n[node]\nid = 1\n")?;
         writeln!(text, "[store]\nurl = {store:?}\n")?;
-        writeln!(text, "[hsm]\nlmk_file = {:?}\n", self.dir.join("lmk"))?;
+        writeln!(text, "[hsm]\nlmk_file = {:?}", self.dir.join("lmk"))?;
+        if let Some(Device { address, .. }) = &self.device {
+            // The number of the test LMK for key blocks under triple DES.
+            writeln!(text, "backend = \"host-commands\"\nlmk = 1\n[[hsm.host]]\naddress = \"{address}\"")?;
+        }
+        writeln!(text)?;
         writeln!(text, "[switch]")?;
         if let Some(workers) = options.workers {
             writeln!(text, "workers = {workers}")?;
@@ -249,22 +263,22 @@ impl Stage {
         fs::write(&files[0], hex::encode_upper(mask))?;
         fs::write(&files[1], hex::encode_upper(other))?;
         let (one, two) = (path(&files[0]), path(&files[1]));
-        let config = path(&self.config);
-        let args = [
-            "key",
-            "--config",
-            &config,
-            "import",
-            "--name",
-            name,
-            "--usage",
-            usage,
-            "--component",
-            &one,
-            "--component",
-            &two,
-        ];
-        self.tollgate(&args).map(|_| ())
+        let components = ["--usage", usage, "--component", &one, "--component", &two];
+        if self.device.is_none() {
+            return self
+                .verb(&[&["key", "import", "--name", name], components.as_slice()].concat())
+                .map(drop);
+        }
+        // What the device's console does; the switch takes the block.
+        let formed = self.tollgate(&[&["hsm", "form", "--test-lmk"], components.as_slice()].concat())?;
+        let (block, kcv) = formed.trim().split_once("  ").context("a key block and its check value")?;
+        let words = ["key", "add", "--name", name, "--usage", usage, "--block", block, "--kcv", kcv];
+        self.verb(&words).map(drop)
+    }
+
+    /// Where the processes of the stage write what they have to say.
+    fn log(&self) -> Result<fs::File> {
+        Ok(fs::File::options().create(true).append(true).open(self.dir.join("tollgate.log"))?)
     }
 
     /// The switch's command line.
@@ -317,8 +331,7 @@ impl Stage {
         if let Some(plan) = crash {
             command.args(["--crash", plan]);
         }
-        let log = fs::File::options().create(true).append(true).open(self.dir.join("tollgate.log"))?;
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.log()?).spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let daemon = Daemon { child };
         // The issuers answer on this runtime meanwhile, so it must not be blocked.

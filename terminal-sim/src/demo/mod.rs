@@ -7,6 +7,7 @@ mod standing;
 mod story;
 mod tamper;
 
+use crate::device::StageHsm;
 use crate::issuer::{Rule, When};
 use crate::stage::{Stage, StageOptions};
 use anyhow::{Context, Result, bail};
@@ -27,6 +28,10 @@ pub struct DemoArgs {
     /// when absent.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Where the switch has its keys: its own process, or another one that it sends host commands to. When absent, the
+    /// variable TOLLGATE_TEST_HSM chooses.
+    #[arg(long)]
+    hsm: Option<StageHsm>,
     /// The result as JSON on standard output instead of the story.
     #[arg(long)]
     json: bool,
@@ -55,8 +60,7 @@ const ANSWER_MS: u64 = 1_500;
 pub async fn run(args: &DemoArgs) -> Result<u8> {
     let dir = folder(args)?;
     let mut narrator = Narrator::new(args.json);
-    let mut stage =
-        Stage::build(options(dir.clone(), args.store.clone())).await.context("cannot set the stage")?;
+    let mut stage = Stage::build(options(dir.clone(), args)).await.context("cannot set the stage")?;
     narrator.opening(&stage)?;
     let day = story::play(&mut stage, &mut narrator).await?;
     let agreed = books::close(&mut stage, &mut narrator, day, args.tamper).await?;
@@ -91,7 +95,7 @@ fn folder(args: &DemoArgs) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn options(dir: PathBuf, store: Option<String>) -> StageOptions {
+fn options(dir: PathBuf, args: &DemoArgs) -> StageOptions {
     let sale = |minor| When::amount(minor).and_mti("0200");
     let rules = || {
         vec![
@@ -101,7 +105,8 @@ fn options(dir: PathBuf, store: Option<String>) -> StageOptions {
     };
     StageOptions {
         dir,
-        store,
+        store: args.store.clone(),
+        hsm: args.hsm,
         rules: [rules(), rules()],
         terminals_per_dialect: 3,
         answer_ms: Some(ANSWER_MS),
