@@ -87,10 +87,12 @@ impl Seat {
         Card::swiped(self.holder.pan, EXPIRY).with_pin(self.holder.pin)
     }
 
-    /// Gets working keys where the dialect sends them.
+    /// Gets working keys where the dialect sends them. Form 001's PIN key is single-length and serves no PIN, so that a
+    /// terminal that is to pay asks for another.
     pub(crate) async fn signed_on(&mut self) -> Result<()> {
         if self.dialect == Dialect::UnionPay {
-            let signed = self.terminal.sign_on(self.form).await?;
+            let form = if self.form == KeyForm::Single { KeyForm::Double } else { self.form };
+            let signed = self.terminal.sign_on(form).await?;
             approved(&signed)?;
         }
         Ok(())
