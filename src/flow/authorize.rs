@@ -389,6 +389,7 @@ fn taken(outcome: Outcome) -> Taken {
         | Outcome::Saf { .. }
         | Outcome::Reserved(_)
         | Outcome::Recovered(_)
+        | Outcome::Rewrapped(_)
         | Outcome::Done
         | Outcome::Failed => {
             tracing::error!("the store did not take a transaction");

@@ -250,6 +250,7 @@ fn brief(outcome: &Outcome) -> String {
         }
         Outcome::Reserved(first) => format!("reserved {first}"),
         Outcome::Recovered(count) => format!("recovered {count}"),
+        Outcome::Rewrapped(count) => format!("rewrapped {count}"),
         Outcome::Done => "done".into(),
         Outcome::Failed => "failed".into(),
     }
@@ -925,6 +926,7 @@ const CASES: &[fn(&mut Subject)] = &[
     a_full_side_refuses,
     working_keys_have_two_generations,
     reference_data_reads_back,
+    key_blocks_move_where_they_still_stand,
     the_day_flips_once,
     a_day_clears_once,
     filters_select,
@@ -1112,6 +1114,83 @@ fn reference_data_reads_back(store: &mut Subject) {
     assert_eq!(read.terminals[0].0, terminal);
     assert_eq!(read.terminals[0].1.current.as_ref().map(|k| k.generation), Some(4));
     assert_eq!((read.routes, read.issuers, read.keys), (vec![route], vec![bank], vec![key]));
+}
+
+/// Every column that holds a key block is found, moved once, and only from what stood there.
+fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
+    let keys = |n: i64, name: &str| WorkingKeys {
+        generation: n,
+        tpk: format!("{name}-tpk"),
+        tak: format!("{name}-tak"),
+        tdk: Some(format!("{name}-tdk")),
+    };
+    let (tid, mid) = (Tid::new(TID).unwrap(), Mid::new(MID).unwrap());
+    let terminal = Terminal {
+        tid,
+        mid,
+        dialect: TerminalDialect::Edc,
+        currency: Currency::CNY,
+        tmk: Some("tmk".into()),
+        static_keys: Some(keys(1, "static")),
+        active: true,
+    };
+    let (zpk, zak) = (Some("zpk".into()), Some("zak".into()));
+    let bank = Issuer { id: issuer("bank-a"), acquirer_code: "48021234".into(), zpk, zak };
+    let key = NamedKey { name: "n".into(), block: "named".into(), kcv: "08D7B4".into(), usage: "zpk".into() };
+    for reference in [Reference::Terminal(terminal), Reference::Issuer(bank), Reference::Key(key)] {
+        store.commit(&Op::Put(Box::new(reference)));
+    }
+    let at_ms = T0;
+    store.commit(&Op::SignOn { tid, mid, keys: Some(keys(1, "first")), at_ms });
+    store.commit(&Op::SignOn { tid, mid, keys: Some(keys(2, "second")), at_ms });
+    let blocks = |store: &mut Subject| -> Vec<(KeySlot, String)> {
+        let read = store.reader.directory().unwrap();
+        read.key_blocks().into_iter().map(|(slot, block)| (slot, block.to_owned())).collect()
+    };
+    let before = blocks(store);
+    let mut texts: Vec<&str> = before.iter().map(|(_, block)| block.as_str()).collect();
+    texts.sort_unstable();
+    let want = [
+        "first-tak",
+        "first-tdk",
+        "first-tpk",
+        "named",
+        "second-tak",
+        "second-tdk",
+        "second-tpk",
+        "static-tak",
+        "static-tdk",
+        "static-tpk",
+        "tmk",
+        "zak",
+        "zpk",
+    ];
+    assert_eq!(texts, want);
+    let moves: Vec<Rewrapped> = before
+        .iter()
+        .map(|(slot, from)| Rewrapped { slot: slot.clone(), from: from.clone(), to: format!("{from}'") })
+        .collect();
+    let revision = |store: &mut Subject| store.reader.day().unwrap().1;
+    let start = revision(store);
+    for round in 0..2 {
+        let outcome = store.commit(&Op::Rewrap(moves.clone()));
+        assert!(matches!(outcome, Outcome::Rewrapped(13)), "asked again it answers the same: {outcome:?}");
+        assert_eq!(revision(store), start + 1, "round {round}");
+    }
+    let after: Vec<(KeySlot, String)> = moves.iter().map(|m| (m.slot.clone(), m.to.clone())).collect();
+    assert_eq!(blocks(store), after);
+    // What a sign-on replaced meanwhile is left alone, and so is what is not there.
+    store.commit(&Op::SignOn { tid, mid, keys: Some(keys(3, "third")), at_ms });
+    let late = |slot: KeySlot, from: &str| Rewrapped { slot, from: from.into(), to: "late".into() };
+    let late = vec![
+        late(KeySlot::Session(mid, tid, SessionKey::Tpk), "second-tpk'"),
+        late(KeySlot::Named("absent".into()), "named'"),
+        late(KeySlot::Issuer(issuer("bank-b"), IssuerKey::Zpk), "zpk'"),
+        late(KeySlot::Terminal(mid, Tid::new("99999999").unwrap(), TerminalKey::Tmk), "tmk'"),
+    ];
+    let (held, start) = (blocks(store), revision(store));
+    assert!(matches!(store.commit(&Op::Rewrap(late)), Outcome::Rewrapped(0)));
+    assert_eq!((blocks(store), revision(store)), (held, start));
 }
 
 fn the_day_flips_once(store: &mut Subject) {

@@ -396,7 +396,9 @@ impl Key {
             Op::SafDue { issuer, .. } => Self::Issuer(*issuer),
             Op::SafSending { id, .. } | Op::SafDone { id, .. } => Self::Entry(*id),
             Op::Reserve { counter, .. } => Self::Counter(counter.clone()),
-            Op::Recover { .. } | Op::CutOver { .. } | Op::Put(_) | Op::Cleared(_) => Self::Alone,
+            Op::Recover { .. } | Op::CutOver { .. } | Op::Put(_) | Op::Rewrap(_) | Op::Cleared(_) => {
+                Self::Alone
+            }
             Op::Ping => Self::Nothing,
         }
     }

@@ -7,6 +7,7 @@
 mod conformance;
 mod engine;
 mod handle;
+mod key_slot;
 mod op;
 mod postgres;
 mod reading;

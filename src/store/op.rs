@@ -3,6 +3,7 @@
 //! Every op is idempotent: the engine may commit a batch again after a lost connection, so an op
 //! that finds its own earlier effect answers as it did the first time.
 
+pub use super::key_slot::{IssuerKey, KeySlot, Rewrapped, SessionKey, TerminalKey};
 pub use crate::batch::Line as BatchLine;
 use crate::lifecycle::{ClaimKind, Event, State};
 use crate::transaction::{
@@ -294,6 +295,8 @@ pub enum Op {
     },
     /// Reference data: add or replace.
     Put(Box<Reference>),
+    /// Replace key blocks by the same keys under another LMK, each where it still stands.
+    Rewrap(Vec<Rewrapped>),
     /// Mark what a day's settlement cleared, record its files and post its journal, all or nothing.
     Cleared(Box<Cleared>),
     /// Nothing: answers with the day and the revision.
@@ -659,6 +662,8 @@ pub enum Outcome {
     Reserved(u32),
     /// Answer to [`Op::Recover`]: how many were unknown.
     Recovered(u32),
+    /// Answer to [`Op::Rewrap`]: how many blocks are replaced; the others had changed.
+    Rewrapped(u32),
     /// Done, with nothing to tell.
     Done,
     /// The store failed; whether the op took place is unknown until it is asked again.

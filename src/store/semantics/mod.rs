@@ -10,6 +10,7 @@ mod finish;
 mod keys;
 mod reference;
 mod reverse;
+mod rewrap;
 mod saf;
 mod send;
 
@@ -34,7 +35,7 @@ const CLOCK: &str = "SELECT day, revision FROM clock WHERE one = 1";
 /// Reads the clock row, which then stands still until the commit: a cut-over waits for this
 /// commit, or this commit for it. Ops that move the row keep everybody else from it.
 pub(super) fn clock_held(sql: &mut dyn Sql, ops: &[Op]) -> Result<Clock, StoreError> {
-    let moves = ops.iter().any(|op| matches!(op, Op::CutOver { .. } | Op::Put(_)));
+    let moves = ops.iter().any(|op| matches!(op, Op::CutOver { .. } | Op::Put(_) | Op::Rewrap(_)));
     let rows = if moves { sql.query_locked(CLOCK, &[])? } else { sql.query_shared(CLOCK, &[])? };
     read_clock(rows.into_iter().next())
 }
@@ -98,6 +99,7 @@ pub(super) fn apply(sql: &mut dyn Sql, clock: &mut Clock, op: &Op) -> Result<Com
         Op::Recover { node, now_ms } => finish::recover(sql, *node, *now_ms)?,
         Op::CutOver { from, to, at_ms } => clearing::cut_over(sql, clock, (*from, *to), *at_ms)?,
         Op::Put(reference) => reference::put(sql, clock, reference)?,
+        Op::Rewrap(blocks) => rewrap::rewrap(sql, clock, blocks)?,
         Op::Cleared(cleared) => clearing::cleared(sql, cleared)?,
         Op::Ping => Outcome::Done,
     };

@@ -19,9 +19,15 @@ pub(super) fn put(
         Reference::Issuer(issuer) => put_issuer(sql, issuer)?,
         Reference::Key(key) => put_key(sql, key)?,
     };
+    revise(sql, clock)?;
+    Ok(Outcome::Done)
+}
+
+/// Moves the revision, so that daemons reread.
+pub(super) fn revise(sql: &mut dyn Sql, clock: &mut Clock) -> Result<(), StoreError> {
     sql.execute("UPDATE clock SET revision = revision + 1 WHERE one = 1", &[])?;
     clock.revision += 1;
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 fn put_merchant(sql: &mut dyn Sql, merchant: &Merchant) -> Result<u64, StoreError> {
