@@ -17,7 +17,8 @@ use crate::crash;
 use crate::dialect::{Dialect, issuer as issuer_dialect};
 use crate::flow::{self, FlowOptions, IssuerLinkDialect, Link, Numbers, Shared, Switch, TerminalFrames};
 use crate::hsm::host_client::{Dial, Dialing, HostClient, Hosts, Stream};
-use crate::hsm::{Hsm, Lmk, SoftHsm};
+use crate::hsm::lmk::DataKey;
+use crate::hsm::{Hsm, LmkFile, LmkRing, LmkSettings, SoftHsm};
 use crate::link::{self, ClientTls, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
 use crate::metrics::{self, MetricsHandle};
 use crate::store::{self, Backend, CommitPoint, Engine, EngineOptions, Op, Outcome, Reader, StoreOptions};
@@ -26,7 +27,6 @@ use anyhow::{Context, Result, bail};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 /// How often the store is asked whether it still commits.
 const STORE_WATCH: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ const STORE_WATCH: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the store's revision is looked at when nothing else reads it.
 const REVISION_POLL: Duration = Duration::from_millis(500);
+/// After so many of these a former LMK is looked for in its file: longer than any payment holds a key block.
+const LMK_SWEEP_TICKS: u32 = 120;
 
 /// What the daemon is built of.
 #[derive(Debug)]
@@ -97,35 +100,27 @@ pub struct Addresses {
 /// Which HSM.
 #[derive(Debug, Clone)]
 pub struct HsmOptions {
-    /// The local master key's file; made when it is not there.
-    pub lmk_file: PathBuf,
+    /// The local master key's file, which is made when it is not there, and what opens it.
+    pub lmk: LmkSettings,
     /// The devices that take host commands; none: the software HSM.
     pub devices: Option<Hosts>,
-}
-
-/// The local master key of that file, which is made when it is not there.
-///
-/// # Errors
-/// A file that others may read, or one that does not hold a key.
-fn open_lmk(lmk_file: &Path) -> Result<Lmk> {
-    Lmk::load_or_create(lmk_file).with_context(|| lmk_file.display().to_string())
 }
 
 /// Opens the software HSM under the local master key of that file, which is made when it is not there. Card numbers are
 /// sealed under it whatever HSM works on keys.
 ///
 /// # Errors
-/// A file that others may read, or one that does not hold a key; a failed self-test.
-pub fn open_hsm(lmk_file: &Path) -> Result<SoftHsm> {
-    Ok(SoftHsm::new(&open_lmk(lmk_file)?)?)
+/// A file that others may read, that does not hold a key or cannot be opened; a failed self-test.
+pub fn open_hsm(lmk: &LmkSettings) -> Result<SoftHsm> {
+    Ok(SoftHsm::of_file(lmk_file(lmk))?)
 }
 
 /// Connects to devices that take host commands, on the runtime that this is called on, and waits for one to answer.
 ///
 /// # Errors
 /// As [`open_hsm`]; or no device answers in time.
-pub async fn open_devices(lmk_file: &Path, devices: &Hosts) -> Result<HostClient> {
-    let client = HostClient::start(&open_lmk(lmk_file)?, devices.clone())?;
+pub async fn open_devices(lmk: &LmkSettings, devices: &Hosts) -> Result<HostClient> {
+    let client = HostClient::start(&lmk_file(lmk).load_or_create()?.data, devices.clone())?;
     if !client.ready(PATIENCE).await {
         let names: Vec<_> = devices.hosts.iter().map(|host| host.name.as_str()).collect();
         bail!("no HSM answers: {}", names.join(", "));
@@ -156,14 +151,24 @@ impl Dial for TcpDevice {
 /// The HSM as workers get it: one for all in this process, or connections of their own to devices.
 enum Hsms {
     Software(Arc<SoftHsm>),
-    Devices(Lmk, Hosts),
+    Devices(DataKey, Hosts),
 }
 
 impl Hsms {
     fn open(options: &HsmOptions) -> Result<Self> {
         match &options.devices {
-            None => Ok(Self::Software(Arc::new(open_hsm(&options.lmk_file)?))),
-            Some(devices) => Ok(Self::Devices(open_lmk(&options.lmk_file)?, devices.clone())),
+            None => Ok(Self::Software(Arc::new(open_hsm(&options.lmk)?))),
+            Some(devices) => {
+                Ok(Self::Devices(lmk_file(&options.lmk).load_or_create()?.data, devices.clone()))
+            }
+        }
+    }
+
+    /// The LMKs that key blocks of this process are under.
+    fn lmks(&self) -> Option<Arc<LmkRing>> {
+        match self {
+            Self::Software(hsm) => Some(hsm.lmks()),
+            Self::Devices(..) => None,
         }
     }
 
@@ -172,8 +177,8 @@ impl Hsms {
     async fn of_worker(&self) -> Result<Arc<dyn Hsm>> {
         match self {
             Self::Software(hsm) => Ok(Arc::<SoftHsm>::clone(hsm)),
-            Self::Devices(lmk, devices) => {
-                let client = HostClient::start(lmk, devices.clone())?;
+            Self::Devices(data, devices) => {
+                let client = HostClient::start(data, devices.clone())?;
                 if !client.ready(PATIENCE).await {
                     tracing::error!("no HSM answers yet: what needs keys is refused until one does");
                 }
@@ -181,6 +186,12 @@ impl Hsms {
             }
         }
     }
+}
+
+/// The local master key's file. Whoever sits at the terminal is asked for its passphrase.
+#[must_use]
+pub fn lmk_file(lmk: &LmkSettings) -> LmkFile {
+    LmkFile::new(lmk.clone(), || rpassword::prompt_password("passphrase of the LMK: ").map(Zeroizing::new))
 }
 
 /// What every worker gets.
@@ -204,6 +215,7 @@ pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>)
     let metrics = metrics::install().context("metrics")?;
     let clock = Clock::system(options.utc_offset_minutes).context("utc_offset_minutes is out of range")?;
     let hsms = Hsms::open(&options.hsm)?;
+    let lmks = hsms.lmks();
     let (mut backend, mut reader) = store::open(&options.store).context("cannot open the store")?;
     let ids = Arc::new(TxnIds::new(options.flow.node.0));
     recover(backend.as_mut(), reader.as_mut(), &options, &clock, &ids)?;
@@ -226,7 +238,7 @@ pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>)
         health: Arc::clone(&health),
         shutdown: shutdown.clone(),
     });
-    let directory = follow_directory(reader, shared, shutdown.clone())?;
+    let directory = follow_directory((reader, lmks), shared, shutdown.clone())?;
     let workers = start_workers(&ground, listeners)?;
     let signals = EndSignals::watch()?;
     ready(&addresses)?;
@@ -310,19 +322,25 @@ fn serve_console(
     Ok(Addresses { listeners, console })
 }
 
-/// Rereads the reference data when the store's revision moves.
+/// Rereads the reference data, and first the LMKs that its key blocks may be under, when the store's revision
+/// moves.
 fn follow_directory(
-    mut reader: Box<dyn Reader>,
+    (mut reader, lmks): (Box<dyn Reader>, Option<Arc<LmkRing>>),
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<()>> {
     let follow = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let Ok(runtime) = runtime else { return };
+        let mut ticks: u32 = 0;
         while runtime
             .block_on(async { tokio::time::timeout(REVISION_POLL, shutdown.cancelled()).await.is_err() })
         {
             let moved = reader.day().map(|(_, revision)| revision != shared.directory().revision);
+            ticks = ticks.wrapping_add(1);
+            if let Some(lmks) = &lmks {
+                follow_lmks(lmks, matches!(moved, Ok(true)), ticks);
+            }
             match moved.and_then(|moved| if moved { reader.directory().map(Some) } else { Ok(None) }) {
                 Ok(Some(read)) => shared.reload(&read),
                 Ok(None) => {}
@@ -332,6 +350,15 @@ fn follow_directory(
         }
     };
     Ok(std::thread::Builder::new().name("directory".into()).spawn(follow)?)
+}
+
+/// Learns a new LMK, and now and then forgets one that its file dropped.
+fn follow_lmks(lmks: &LmkRing, moved: bool, ticks: u32) {
+    let learnt = if moved { lmks.learn().map(|_| ()) } else { Ok(()) };
+    let swept = if ticks.is_multiple_of(LMK_SWEEP_TICKS) { lmks.sweep() } else { Ok(()) };
+    if let Err(error) = learnt.and(swept) {
+        tracing::error!(%error, "the LMK file could not be reread");
+    }
 }
 
 /// How many entries wait for each issuer.

@@ -225,7 +225,7 @@ fn on_devices<T>(
         .context("no device is configured: hsm.backend is not \"host-commands\"")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = server::open_devices(&tools.config.hsm.lmk_file, &devices).await?;
+        let client = server::open_devices(&tools.config.hsm.lmk, &devices).await?;
         Ok(act(&client).await?)
     })
 }

@@ -5,6 +5,7 @@ mod hsm;
 mod json;
 mod key;
 mod listing;
+mod lmk;
 pub mod message;
 mod reference;
 mod run;
@@ -47,6 +48,9 @@ enum Command {
     /// Keys: generate, import by components, export as a key block, list with check values
     #[command(subcommand)]
     Key(key::KeyVerb),
+    /// The local master key: components, sealing, rotation
+    #[command(subcommand)]
+    Lmk(lmk::LmkVerb),
     /// The software HSM by itself
     #[command(subcommand)]
     Hsm(hsm::HsmVerb),
@@ -126,7 +130,7 @@ fn every(faults: Vec<Fault>) -> anyhow::Error {
 
 impl Tools {
     fn hsm(&self) -> Result<SoftHsm> {
-        server::open_hsm(&self.config.hsm.lmk_file)
+        server::open_hsm(&self.config.hsm.lmk)
     }
 }
 
@@ -162,6 +166,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Config(ConfigVerb::Check { json }) => check(place, *json, out),
         Command::Message(verb) => verb.run(out),
         Command::Key(verb) => key::run(&mut place.tools()?, verb, out),
+        Command::Lmk(verb) => verb.run(place, out),
         Command::Hsm(verb) => verb.run(out),
         Command::Merchant(verb) => reference::merchant(&mut place.tools()?, verb, out),
         Command::Terminal(verb) => reference::terminal(&mut place.tools()?, verb, out),

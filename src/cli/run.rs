@@ -78,7 +78,7 @@ pub(super) fn make_folders(config: &Config) -> Result<()> {
         StoreUrl::Sqlite(path) => Some(path.as_path()),
         StoreUrl::Postgres(_) => None,
     };
-    for folder in store.into_iter().chain([config.hsm.lmk_file.as_path()]).filter_map(Path::parent) {
+    for folder in store.into_iter().chain([config.hsm.lmk.file.as_path()]).filter_map(Path::parent) {
         if !folder.as_os_str().is_empty() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.with_context(|| folder.display().to_string())?;
@@ -99,7 +99,7 @@ pub(super) fn store_options(config: &Config) -> Result<StoreOptions> {
 
 /// The HSM's settings.
 fn hsm_options(config: &Config) -> HsmOptions {
-    HsmOptions { lmk_file: config.hsm.lmk_file.clone(), devices: devices(config) }
+    HsmOptions { lmk: config.hsm.lmk.clone(), devices: devices(config) }
 }
 
 /// The devices that keys are worked on by; none: the software HSM.

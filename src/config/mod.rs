@@ -90,8 +90,8 @@ impl FromStr for StoreUrl {
 /// `[hsm]`.
 #[derive(Debug, Clone)]
 pub struct Hsm {
-    /// The local master key; made at the first start, mode 0600. It seals card numbers, whatever the back end.
-    pub lmk_file: PathBuf,
+    /// The local master key's file, and what opens it. It seals card numbers, whatever the back end.
+    pub lmk: crate::hsm::LmkSettings,
     /// Where keys, PINs and MACs are worked on.
     pub backend: HsmBackend,
 }

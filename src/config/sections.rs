@@ -6,6 +6,8 @@ use super::{
     StoreUrl, Switch,
 };
 use crate::flow::KeyLimits;
+use crate::hsm::LmkSettings;
+use crate::hsm::lmk::TokenSettings;
 use crate::link::{ClientTls, ClientTlsFiles, LinkOptions, ListenerOptions, ServerTls, ServerTlsFiles};
 use crate::settlement::{SettlementOptions, ipm};
 use crate::transaction::{IssuerId, TerminalDialect};
@@ -51,7 +53,9 @@ fn store(section: Section<'_>) -> Option<StoreUrl> {
 }
 
 fn hsm(section: Section<'_>) -> Option<Hsm> {
-    let lmk_file = section.need_path("lmk_file");
+    let file = section.need_path("lmk_file");
+    let passphrase_file = section.text("passphrase_file").map(|at| at.value.into());
+    let token = token(section.section("token"));
     let is_software = section.parsed("backend", "`software` or `host-commands`", |text| match text {
         "software" => Some(true),
         "host-commands" => Some(false),
@@ -69,7 +73,7 @@ fn hsm(section: Section<'_>) -> Option<Hsm> {
     let hosts: Vec<_> = hosts.into_iter().filter_map(hsm_host).collect();
     section.finish();
     let backend = if is_software { HsmBackend::Software } else { HsmBackend::HostCommands { lmk, hosts } };
-    Some(Hsm { lmk_file: lmk_file?, backend })
+    Some(Hsm { lmk: LmkSettings { file: file?, passphrase_file, token }, backend })
 }
 
 fn hsm_host(section: Section<'_>) -> Option<HsmHost> {
@@ -85,6 +89,17 @@ fn hsm_host(section: Section<'_>) -> Option<HsmHost> {
         tls: client_tls(&section),
     };
     section.finish().then_some(host)
+}
+
+fn token(section: Section<'_>) -> Option<TokenSettings> {
+    if !section.is_there() {
+        return None;
+    }
+    let (module, token, key) =
+        (section.need_path("module"), section.need_text("token"), section.need_text("key"));
+    let pin_file = section.need_path("pin_file");
+    section.finish();
+    Some(TokenSettings { module: module?, token: token?.value, key: key?.value, pin_file: pin_file? })
 }
 
 fn switch(section: Section<'_>) -> Switch {

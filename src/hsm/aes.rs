@@ -138,11 +138,7 @@ fn keyed_hash(key: &[u8; KEY], mask: u8, data: &[u8]) -> Zeroizing<[u8; KEY]> {
 
 /// AES-256-GCM: the ciphertext and behind it the tag.
 pub(super) fn gcm_seal(key: &[u8; KEY], nonce: &[u8; NONCE], data: &[u8]) -> Result<Vec<u8>, HsmError> {
-    let mut tag = [0; TAG];
-    let mut sealed = symm::encrypt_aead(Cipher::aes_256_gcm(), key, Some(nonce), &[], data, &mut tag)
-        .map_err(|_| HsmError::Failure("AES-GCM"))?;
-    sealed.extend_from_slice(&tag);
-    Ok(sealed)
+    gcm_seal_bound(key, nonce, &[], data)
 }
 
 /// Opens what [`gcm_seal`] made; [`HsmError::Sealed`] when it is altered or under another key.
@@ -151,8 +147,32 @@ pub(super) fn gcm_open(
     nonce: &[u8; NONCE],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
+    gcm_open_bound(key, nonce, &[], sealed)
+}
+
+/// As [`gcm_seal`], with associated data.
+pub(super) fn gcm_seal_bound(
+    key: &[u8; KEY],
+    nonce: &[u8; NONCE],
+    associated: &[u8],
+    data: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    let mut tag = [0; TAG];
+    let mut sealed = symm::encrypt_aead(Cipher::aes_256_gcm(), key, Some(nonce), associated, data, &mut tag)
+        .map_err(|_| HsmError::Failure("AES-GCM"))?;
+    sealed.extend_from_slice(&tag);
+    Ok(sealed)
+}
+
+/// As [`gcm_open`], with associated data.
+pub(super) fn gcm_open_bound(
+    key: &[u8; KEY],
+    nonce: &[u8; NONCE],
+    associated: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, HsmError> {
     let (data, tag) = sealed.split_last_chunk::<TAG>().ok_or(HsmError::Sealed)?;
-    symm::decrypt_aead(Cipher::aes_256_gcm(), key, Some(nonce), &[], data, tag)
+    symm::decrypt_aead(Cipher::aes_256_gcm(), key, Some(nonce), associated, data, tag)
         .map(Zeroizing::new)
         .map_err(|_| HsmError::Sealed)
 }

@@ -16,6 +16,7 @@
 use super::HsmError;
 use super::key_binding::Binding;
 pub use super::key_block_header::{FullHeader, Header, OptionalBlock};
+use super::random::Random;
 use zeroize::Zeroizing;
 
 /// Octets of random pad that suffice for every key hidden among 30 octets or fewer.
@@ -107,6 +108,20 @@ impl Protection {
     /// [`HsmError::KeyBlockForm`] and [`HsmError::KeyBlock`], as said above.
     pub fn unwrap(&self, block: &str) -> Result<(FullHeader, Zeroizing<Vec<u8>>), HsmError> {
         self.0.unwrap(block)
+    }
+
+    /// The key of a block in a block under another KBPK, with the same header and length.
+    ///
+    /// # Errors
+    /// As [`Protection::unwrap`] and [`Protection::wrap`], and of the random source.
+    pub(super) fn rewrap(&self, block: &str, to: &Self, random: &dyn Random) -> Result<String, HsmError> {
+        let (header, key) = self.unwrap(block)?;
+        let (_, payload) = self.0.payload(block)?;
+        // Two octets of the payload say the key's length.
+        let masked = payload.len().saturating_sub(2);
+        let mut pad = Zeroizing::new(vec![0; to.pad_octets(key.len(), masked)]);
+        random.fill(&mut pad)?;
+        to.wrap(&header, &key, masked, &pad)
     }
 }
 

@@ -52,7 +52,7 @@ pub use des::{DesKey, KeyLength};
 pub use issue::{WorkingKeys, read_working_keys};
 pub use key::{Bdk, Key, KeyBlock, KeyUse, MacKey, Tak, Tdk, Tmk, Tpk, Zak, Zmk, Zpk};
 pub use key_exchange::ExportedKey;
-pub use lmk::Lmk;
+pub use lmk::{Lmk, LmkError, LmkFile, LmkKeys, LmkRing, LmkSettings};
 pub use policy::{Algorithm, KeyKind};
 pub use random::{OpenSslRandom, Random};
 pub use soft::SoftHsm;

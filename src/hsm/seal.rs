@@ -1,4 +1,4 @@
-//! Card numbers at rest: AES-256-GCM under keys that come from the LMK, beside a keyed hash.
+//! Card numbers at rest: AES-256-GCM under the data keys that stand beside the LMK, and a keyed hash.
 //!
 //! ```text
 //! cipher   nonce (12) | ciphertext (as many octets as digits) | tag (16)
@@ -9,7 +9,7 @@
 //! binds the ciphertext to its look-up value.
 
 use super::aes::{self, KEY, NONCE};
-use super::lmk::Lmk;
+use super::lmk::DataKey;
 use super::random::Random;
 use super::{HsmError, Opened};
 use crate::transaction::{Pan, SealedPan, Track2};
@@ -45,10 +45,11 @@ impl Drawn {
 }
 
 impl DataKeys {
-    /// Derives both from the LMK.
-    pub(super) fn new(lmk: &Lmk) -> Self {
+    /// Takes both.
+    pub(super) fn new(data: &DataKey) -> Self {
         let nonces = Mutex::new(Drawn { octets: [0; DRAWN * NONCE], left: 0 });
-        Self { sealing: derive(lmk, b"PAN sealing"), lookup: derive(lmk, b"PAN look-up"), nonces }
+        let (sealing, lookup) = data.parts();
+        Self { sealing, lookup, nonces }
     }
 
     /// Seals a PAN.
@@ -102,20 +103,14 @@ fn card_number(pan: Option<&Pan>, track2: Option<&Track2>) -> Result<Option<Pan>
     }
 }
 
-/// One step of the counter-mode derivation of NIST SP 800-108, 4.1, with HMAC-SHA256: counter, label, zero,
-/// length in bits.
-fn derive(lmk: &Lmk, label: &[u8]) -> Zeroizing<[u8; KEY]> {
-    let input = [&[0, 0, 0, 1], label, &[0], &[0, 0, 1, 0]].concat();
-    aes::hmac_sha256(lmk.octets(), &input)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::lmk::Lmk;
     use super::super::random::OpenSslRandom;
     use super::*;
 
     fn keys(octet: u8) -> DataKeys {
-        DataKeys::new(&Lmk::from_bytes([octet; 32]))
+        DataKeys::new(&DataKey::derived(&Lmk::from_bytes([octet; 32])))
     }
 
     #[test]

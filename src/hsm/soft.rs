@@ -1,14 +1,15 @@
 //! The software HSM: the verbs of [`Hsm`], in process, on clear keys that never leave this room.
 //!
 //! Clear PINs in a general-purpose computer are against PCI PIN requirement 1: this HSM is for tests,
-//! development and routes without PIN. Key management is in [`super::keys`]. No I/O, no clock.
+//! development and routes without PIN. Key management is in [`super::keys`], what is read of
+//! the LMK's file in [`super::lmk`].
 
 use super::aes::{AesKey, KEY};
 use super::cache::{Cache, Schedule, WorkingKey};
 use super::des::{DesKey, KeyLength};
 use super::issue::Layout;
-use super::key_block::{Header, PAD, Protection, Version};
-use super::lmk::Lmk;
+use super::key_block::{Header, PAD};
+use super::lmk::{DataKey, Lmk, LmkError, LmkFile, LmkRing};
 use super::pin_block::PinFormat;
 use super::pin_policy::{self, Account, PinKey, Recipient, Side};
 use super::policy::KeyKind;
@@ -18,6 +19,7 @@ use super::{
     Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, KeyUse, MacAlgorithm, MacCheck, MacKey, Open, Opened,
     TerminalKeys, Tmk, Usage, Verb, Zpk, mac, pin_block, policy, self_test, track,
 };
+use crate::clock::Clock;
 use crate::transaction::{KeyForm, Pan, SealedPan, Track2};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -27,7 +29,7 @@ const NO_FILL: [u8; 8] = [0; 8];
 
 /// The software HSM under one LMK.
 pub struct SoftHsm {
-    protection: Protection,
+    lmks: Arc<LmkRing>,
     data_keys: DataKeys,
     cache: Cache,
     pub(super) random: Box<dyn Random>,
@@ -47,13 +49,30 @@ impl SoftHsm {
     /// # Errors
     /// [`HsmError::Failure`] when a known answer does not come out.
     pub fn with_random(lmk: &Lmk, random: Box<dyn Random>) -> Result<Self, HsmError> {
+        Self::with_ring(LmkRing::fixed(lmk)?, &DataKey::derived(lmk), random)
+    }
+
+    /// Starts the HSM under the LMKs of a file, which is made when it is not there and reread when it may have
+    /// changed.
+    ///
+    /// # Errors
+    /// [`LmkError`]: what keeps the file from being opened, or a known answer that does not come out.
+    pub fn of_file(file: LmkFile) -> Result<Self, LmkError> {
+        let keys = file.load_or_create()?;
+        let clock = Clock::system(0).ok_or(HsmError::Failure("clock"))?;
+        let ring = LmkRing::of_file(file, &keys, clock)?;
+        Ok(Self::with_ring(ring, &keys.data, Box::new(OpenSslRandom))?)
+    }
+
+    fn with_ring(lmks: LmkRing, data: &DataKey, random: Box<dyn Random>) -> Result<Self, HsmError> {
         Self::self_test()?;
-        Ok(Self {
-            protection: Protection::new(Version::D, lmk.octets())?,
-            data_keys: DataKeys::new(lmk),
-            cache: Cache::new(),
-            random,
-        })
+        Ok(Self { lmks: Arc::new(lmks), data_keys: DataKeys::new(data), cache: Cache::new(), random })
+    }
+
+    /// The LMKs it knows.
+    #[must_use]
+    pub fn lmks(&self) -> Arc<LmkRing> {
+        Arc::clone(&self.lmks)
     }
 
     /// Computes a known answer with every algorithm of the room.
@@ -97,7 +116,7 @@ impl SoftHsm {
 
     /// What stands in a block of ours.
     pub(super) fn clear(&self, block: &KeyBlock) -> Result<(Header, Zeroizing<Vec<u8>>), HsmError> {
-        let (header, clear) = self.protection.unwrap(block.as_str())?;
+        let (header, clear) = self.lmks.unwrap(block.as_str())?;
         if header.optional.is_empty() { Ok((header.fixed, clear)) } else { Err(HsmError::KeyUsage) }
     }
 
@@ -119,7 +138,7 @@ impl SoftHsm {
             KeyKind::Des(_) => KeyLength::Triple.octets(),
             KeyKind::Aes(_) => KEY,
         };
-        Ok(KeyBlock::new(self.protection.wrap(&header.into(), clear, masked, pad.as_slice())?))
+        Ok(KeyBlock::new(self.lmks.wrap(&header.into(), clear, masked, pad.as_slice())?))
     }
 
     fn wrap_for<U: KeyUse>(&self, clear: &[u8]) -> Result<Key<U>, HsmError> {

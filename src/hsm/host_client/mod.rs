@@ -15,7 +15,7 @@ mod verbs;
 
 pub use device_key::form_under_test_lmk;
 
-use super::lmk::Lmk;
+use super::lmk::DataKey;
 use super::seal::DataKeys;
 use super::{HsmError, OpenSslRandom, SoftHsm};
 use message::Command;
@@ -91,16 +91,16 @@ pub struct HostClient {
 }
 
 impl HostClient {
-    /// Starts connecting, on the runtime that this is called on. `lmk` is the local one, that seals card numbers.
+    /// Starts connecting, on the runtime that this is called on. `data` seals card numbers: it is the local LMK file's.
     ///
     /// # Errors
     /// [`HsmError::Failure`] when a known answer of the room's own algorithms does not come out.
-    pub fn start(lmk: &Lmk, hosts: Hosts) -> Result<Self, HsmError> {
+    pub fn start(data: &DataKey, hosts: Hosts) -> Result<Self, HsmError> {
         SoftHsm::self_test()?;
         Ok(Self {
             pool: Pool::start(hosts.hosts),
             lmk: hosts.lmk,
-            data_keys: DataKeys::new(lmk),
+            data_keys: DataKeys::new(data),
             random: OpenSslRandom,
         })
     }

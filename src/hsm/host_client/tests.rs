@@ -387,7 +387,7 @@ async fn client() -> HostClient {
     let device = Arc::new(Served(Arc::new(HostHsm::with_test_keys(4).unwrap())));
     let host = Host { dial: device, ..host(&Device::new(&[Manner::Well])) };
     let hosts = Hosts { lmk: Some(1), hosts: vec![host] };
-    let client = HostClient::start(&Lmk::from_bytes([0x41; 32]), hosts).unwrap();
+    let client = HostClient::start(&DataKey::derived(&Lmk::from_bytes([0x41; 32])), hosts).unwrap();
     assert!(client.ready(LONG).await);
     client
 }
