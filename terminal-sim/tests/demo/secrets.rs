@@ -91,7 +91,9 @@ pub(crate) fn of(dir: &Path) -> Vec<Secret> {
     for key in [keys::TMK, keys::TPK, keys::TAK, keys::ZPK_A, keys::ZPK_B, keys::ZAK_B] {
         found.extend(in_every_form(What::Key, &hex::decode(key).unwrap()));
     }
-    let lmk = hex::decode(fs::read_to_string(dir.join("lmk")).unwrap().trim()).unwrap();
+    let text = fs::read_to_string(dir.join("lmk")).unwrap();
+    let keys = text.lines().find_map(|line| line.strip_prefix("keys = \"")).unwrap().trim_matches('"');
+    let lmk = hex::decode(keys).unwrap();
     found.extend(in_every_form(What::Lmk, &lmk));
     found
 }
