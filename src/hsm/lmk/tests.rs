@@ -173,6 +173,8 @@ fn every_altered_octet_of_a_sealed_file_is_refused() {
     place.sealed(&keys);
     let good = fs::read(place.path("lmk")).unwrap();
     let file = place.file();
+    // From here on it holds the key that opens, and computes another for another salt or cost only.
+    assert!(same(&file.load().unwrap(), &keys));
     for at in 0..good.len() {
         for flip in [0x01, 0x20] {
             let mut altered = good.clone();
