@@ -4,6 +4,7 @@ use super::message::Command;
 use super::pool::Pool;
 use super::{Dial, Dialing, Host, HostClient, Hosts, Stream, form_under_test_lmk};
 use crate::hsm::host_command::HostHsm;
+use crate::hsm::lmk::DataKey;
 use crate::hsm::{
     DesKey, Forward, Hsm as _, HsmError, Key, KeyBlock, KeyDefect, KeyLength, KeyUse, Lmk, MacAlgorithm,
     MacCheck, MacKey, Open, Tak, TerminalKeys, Tmk, Usage, read_working_keys,
