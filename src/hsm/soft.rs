@@ -65,7 +65,7 @@ impl SoftHsm {
     }
 
     fn with_ring(lmks: LmkRing, data: &DataKey, random: Box<dyn Random>) -> Result<Self, HsmError> {
-        Self::self_test()?;
+        self_test::passed()?;
         Ok(Self { lmks: Arc::new(lmks), data_keys: DataKeys::new(data), cache: Cache::new(), random })
     }
 
@@ -75,12 +75,12 @@ impl SoftHsm {
         Arc::clone(&self.lmks)
     }
 
-    /// Computes a known answer with every algorithm of the room.
+    /// Computes a known answer with every algorithm of the room, and looks at the random source.
     ///
     /// # Errors
     /// [`HsmError::Failure`] names the first that does not come out.
     pub fn self_test() -> Result<(), HsmError> {
-        self_test::run(&self_test::KNOWN_ANSWERS)
+        self_test::run()
     }
 
     /// A key block's key, when it may be used as one of `usages`.

@@ -111,7 +111,7 @@ impl TokenKey {
     }
 
     /// FF1 of decimal digits (NIST SP 800-38G, 5.1, algorithm 7).
-    fn encrypt(&self, tweak: &[u8], digits: &Digits) -> Result<Digits, HsmError> {
+    pub(super) fn encrypt(&self, tweak: &[u8], digits: &Digits) -> Result<Digits, HsmError> {
         let numerals = FlexibleNumeralString::from(digits.to_vec());
         match &self.0 {
             Schedule::Aes128(ff1) => ff1.encrypt(tweak, &numerals),
@@ -123,7 +123,7 @@ impl TokenKey {
     }
 
     /// Its inverse (NIST SP 800-38G, 5.1, algorithm 8).
-    fn decrypt(&self, tweak: &[u8], digits: &Digits) -> Result<Digits, HsmError> {
+    pub(super) fn decrypt(&self, tweak: &[u8], digits: &Digits) -> Result<Digits, HsmError> {
         let numerals = FlexibleNumeralString::from(digits.to_vec());
         match &self.0 {
             Schedule::Aes128(ff1) => ff1.decrypt(tweak, &numerals),
@@ -147,7 +147,7 @@ impl std::fmt::Debug for TokenKey {
 }
 
 /// Decimal digits, 0 to 9 each.
-type Digits = Zeroizing<Vec<u16>>;
+pub(super) type Digits = Zeroizing<Vec<u16>>;
 
 /// A PAN or a token, taken apart.
 struct Parts<'a> {
