@@ -16,6 +16,7 @@
 //! (exportability `N`) is kept so. Optional blocks of the header
 //! are authentic with the rest, and not looked at.
 
+use super::audit::{KeyName, Operation};
 use super::des::KeyLength;
 use super::key_block::{FullHeader, Header, PAD, Protection, Version};
 use super::policy::{self, KeyKind};
@@ -72,6 +73,17 @@ impl SoftHsm {
         zmk: &Key<Zmk>,
         text: &str,
     ) -> Result<(KeyBlock, String), HsmError> {
+        let taken = self.take_block(usage, zmk, text);
+        let name = match &taken {
+            Ok((_, kcv)) => KeyName::checked(usage, kcv),
+            Err(_) => KeyName::for_usage(usage),
+        };
+        let taken = taken.map_err(|error| self.refused(Operation::Import, &name, error))?;
+        self.record(Operation::Import, &name)?;
+        Ok(taken)
+    }
+
+    fn take_block(&self, usage: Usage, zmk: &Key<Zmk>, text: &str) -> Result<(KeyBlock, String), HsmError> {
         let version = Version::of(text)?;
         let (zmk_kind, protection) = self.zone_protection(zmk, |kind| match (kind, version) {
             (KeyKind::Des(_), Version::A | Version::B | Version::C)
@@ -99,6 +111,14 @@ impl SoftHsm {
     /// [`HsmError::Export`] for a key that may not leave, or is stronger than the ZMK; else what is wrong with either
     /// block.
     pub fn export_block(&self, key: &KeyBlock, zmk: &Key<Zmk>) -> Result<ExportedKey, HsmError> {
+        let name = KeyName::header(key);
+        let sent =
+            self.give_block(key, zmk).map_err(|error| self.refused(Operation::Export, &name, error))?;
+        self.record(Operation::Export, &name)?;
+        Ok(sent)
+    }
+
+    fn give_block(&self, key: &KeyBlock, zmk: &Key<Zmk>) -> Result<ExportedKey, HsmError> {
         let (header, clear) = self.clear(key)?;
         let kind = KeyKind::of(policy::algorithm(header)?, clear.len())?;
         let usage = policy::usage(header, kind)?;

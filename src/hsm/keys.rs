@@ -4,6 +4,7 @@
 //! argument or the environment (PCI PIN 12).
 
 use super::aes::AesKey;
+use super::audit::{KeyName, Operation};
 use super::des::{self, DesKey};
 use super::policy::{Algorithm, KeyKind};
 use super::{HsmError, KeyBlock, KeyDefect, SoftHsm, Usage, policy};
@@ -17,16 +18,18 @@ impl SoftHsm {
     /// [`Usage::Data`], [`HsmError::Failure`] of the random source.
     pub fn generate(&self, usage: Usage, kind: impl Into<KeyKind>) -> Result<(KeyBlock, String), HsmError> {
         match kind.into() {
-            KeyKind::Des(length) => self.accept(usage, Algorithm::Des, &self.draw(length)?),
+            KeyKind::Des(length) => {
+                self.accept(Operation::Generate, usage, Algorithm::Des, &self.draw(length)?)
+            }
             KeyKind::Aes(length) => {
                 let mut key = Zeroizing::new(vec![0; length.octets()]);
                 self.random.fill(&mut key)?;
-                self.accept(usage, Algorithm::Aes, &key)
+                self.accept(Operation::Generate, usage, Algorithm::Aes, &key)
             }
         }
     }
 
-    /// Forms a key as the XOR of at least two components of its full length, none of them zero (PCI PIN
+    /// Forms a key as the XOR of at least two components of its full length, none of them zero or there twice (PCI PIN
     /// 6-1), a DES key with odd parity set; and its KCV.
     ///
     /// # Errors
@@ -38,7 +41,9 @@ impl SoftHsm {
         algorithm: Algorithm,
         components: &[Zeroizing<Vec<u8>>],
     ) -> Result<(KeyBlock, String), HsmError> {
-        self.accept(usage, algorithm, &combine(algorithm, components)?)
+        let key = combine(algorithm, components)
+            .map_err(|error| self.refused(Operation::Form, &KeyName::for_usage(usage), error))?;
+        self.accept(Operation::Form, usage, algorithm, &key)
     }
 
     /// Takes one clear DES key whole, with odd parity set: for keys of tests and demonstrations, whose clear
@@ -62,7 +67,7 @@ impl SoftHsm {
     ) -> Result<(KeyBlock, String), HsmError> {
         let mut key = Zeroizing::new(clear.to_vec());
         set_parity(algorithm, &mut key);
-        self.accept(usage, algorithm, &key)
+        self.accept(Operation::Import, usage, algorithm, &key)
     }
 
     /// A key's check value, 6 hexadecimal characters.
@@ -81,9 +86,28 @@ impl SoftHsm {
         Ok(self.key(block, &policy::ALL)?.usage)
     }
 
-    fn accept(&self, usage: Usage, algorithm: Algorithm, key: &[u8]) -> Result<(KeyBlock, String), HsmError> {
-        let kind = policy::check_import(usage, algorithm, key)?;
-        Ok((self.wrap(usage, kind, key)?, check_value(kind, key)?))
+    /// Lets a key block go out: a block of this HSM's, which says what it may be used for.
+    ///
+    /// # Errors
+    /// As [`SoftHsm::kcv`].
+    pub fn export(&self, block: &KeyBlock) -> Result<(), HsmError> {
+        let key = self.key(block, &policy::ALL)?;
+        self.record(Operation::Export, &KeyName::checked(key.usage, &key.kcv()))
+    }
+
+    /// Takes a clear key under the LMK.
+    pub(super) fn accept(
+        &self,
+        operation: Operation,
+        usage: Usage,
+        algorithm: Algorithm,
+        key: &[u8],
+    ) -> Result<(KeyBlock, String), HsmError> {
+        let kind = policy::check_import(usage, algorithm, key)
+            .map_err(|error| self.refused(operation, &KeyName::for_usage(usage), error))?;
+        let made = (self.wrap(usage, kind, key)?, check_value(kind, key)?);
+        self.record(operation, &KeyName::checked(usage, &made.1))?;
+        Ok(made)
     }
 }
 
@@ -102,8 +126,8 @@ pub(super) fn check_value(kind: KeyKind, key: &[u8]) -> Result<String, HsmError>
     }
 }
 
-/// The XOR of at least two components of one length, none of them zero, a DES key with odd parity set (PCI PIN
-/// 6-1).
+/// The XOR of at least two components of one length, none of them zero or there twice, a DES key with odd parity set
+/// (PCI PIN 6-1).
 pub(super) fn combine(
     algorithm: Algorithm,
     components: &[Zeroizing<Vec<u8>>],
@@ -118,6 +142,11 @@ pub(super) fn combine(
         return Err(HsmError::Key(KeyDefect::ComponentLengths));
     }
     if components.iter().any(|component| component.iter().all(|octet| *octet == 0)) {
+        return Err(HsmError::Key(KeyDefect::Components));
+    }
+    let repeats =
+        |(at, part): (usize, &Zeroizing<Vec<u8>>)| components.iter().skip(at + 1).any(|other| other == part);
+    if components.iter().enumerate().any(repeats) {
         return Err(HsmError::Key(KeyDefect::Components));
     }
     let mut key = first.clone();
@@ -140,6 +169,72 @@ mod tests {
 
     fn secret(text: &str) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(hex::decode(text).unwrap())
+    }
+
+    /// Each defect of a key has its own error and leaves a record; nothing is made of what is refused.
+    #[test]
+    fn refusals_for_a_keys_sake_are_told_apart_and_recorded() {
+        use super::super::key_block::{Protection, Version};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = super::super::Audit::open(&path, crate::clock::Clock::manual(0), 1).unwrap();
+        let audited = hsm().with_audit(std::sync::Arc::new(audit));
+        let (good, _) = hsm().generate(Usage::Zpk, KeyLength::Double).unwrap();
+        let under = |header, key: &str| {
+            let protection = Protection::new(Version::D, &[0x41; 32]).unwrap();
+            KeyBlock::new(protection.wrap(&header, &secret(key), 24, &[0xA5; 32]).unwrap())
+        };
+        let strong = "0123456789ABCDEFFEDCBA9876543210";
+        let zpk = policy::header(Usage::Zpk, KeyLength::Double);
+        let other_mode = under(super::super::key_block::Header { mode: b'E', ..zpk }.into(), strong);
+        let tampered = KeyBlock::new(format!("{}0", &good.as_str()[..good.as_str().len() - 1]));
+        let tampered =
+            if tampered == good { KeyBlock::new(good.as_str().replace("D0112", "D0128")) } else { tampered };
+        let foreign =
+            SoftHsm::new(&Lmk::from_bytes([0x42; 32])).unwrap().generate(Usage::Zpk, KeyLength::Double);
+        let foreign = foreign.unwrap().0;
+        let one = secret("AE8F54BA29CD2CC73883D373DFF7A8B5");
+        let two = secret("75B6A89BC7946DD06186A89DCE9B5D9B");
+        let used = |block: &KeyBlock| audited.key(block, &[Usage::Zpk]).err();
+        let short = audited.generate(Usage::Zpk, KeyLength::Single).err();
+        let replayed = audited.import_components(Usage::Zpk, &[one.clone(), two, one]).err();
+        let defect = |defect| Some(HsmError::Key(defect));
+        let rows = [
+            ("wrong length", short, defect(KeyDefect::Length), "generate", "key-length"),
+            ("replayed component", replayed, defect(KeyDefect::Components), "form", "components"),
+            (
+                "wrong usage",
+                audited.key(&good, &[Usage::Tpk]).err(),
+                Some(HsmError::KeyUsage),
+                "use",
+                "key-usage",
+            ),
+            ("wrong mode", used(&other_mode), Some(HsmError::KeyMode), "use", "key-mode"),
+            ("tampered block", used(&tampered), Some(HsmError::KeyBlock), "use", "key-block"),
+            ("foreign LMK", used(&foreign), Some(HsmError::KeyBlock), "use", "key-block"),
+            ("malformed", used(&KeyBlock::new("?")), Some(HsmError::KeyBlockForm), "use", "key-block-form"),
+        ];
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, (name, found, expected, operation, outcome)) in rows.iter().enumerate() {
+            assert_eq!(found, expected, "{name}");
+            // The tampered block and the foreign one have one header, so they are one record in their second.
+            let line = lines[at - usize::from(at > 4)];
+            let record = [format!("\"operation\":\"{operation}\""), format!("\"outcome\":\"{outcome}\"")];
+            assert!(record.iter().all(|part| line.contains(part)), "{name}: {line}");
+        }
+        assert_eq!(lines.len(), 6, "{text}");
+        // A good key still serves, and leaves no record.
+        assert_eq!(used(&good), None);
+        audited.generate(Usage::Zpk, KeyLength::Double).unwrap();
+        let after = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            after.lines().nth(6).unwrap().contains("\"operation\":\"generate\",\"usage\":\"72\""),
+            "{after}"
+        );
+        for secret in [strong, "AE8F54BA", "75B6A89B", &good.as_str()[16..40]] {
+            assert!(!after.contains(secret), "{secret}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! authenticated under the local master key (LMK), and pass them back in.
 
 pub mod aes;
+pub mod audit;
+mod audit_chain;
 mod cache;
 pub mod card_verification;
 pub mod cipher;
@@ -48,6 +50,7 @@ pub mod track;
 pub mod variant_lmk;
 
 pub use aes::AesLength;
+pub use audit::Audit;
 pub use des::{DesKey, KeyLength};
 pub use issue::{WorkingKeys, read_working_keys};
 pub use key::{Bdk, Key, KeyBlock, KeyUse, MacKey, Tak, Tdk, Tmk, Tpk, Zak, Zmk, Zpk};

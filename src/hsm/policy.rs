@@ -154,15 +154,19 @@ pub const fn may_leave(usage: Usage) -> bool {
 /// the usage may have. Only that a key may leave can have been taken from it.
 ///
 /// # Errors
-/// [`HsmError::KeyUsage`] when it is no header of ours.
+/// [`HsmError::KeyMode`] when its mode of use alone is another, [`HsmError::KeyUsage`] when it is no header of ours.
 pub fn usage(found: Header, kind: KeyKind) -> Result<Usage, HsmError> {
-    ALL.into_iter()
-        .find(|usage| {
+    let fits = |found: Header| {
+        ALL.into_iter().find(|usage| {
             let written = header(*usage, kind);
             let held_back = Header { exportability: b'N', ..written };
             (found == written || found == held_back) && may_have(*usage, kind)
         })
-        .ok_or(HsmError::KeyUsage)
+    };
+    fits(found).ok_or_else(|| {
+        let of_mode = |mode: &u8| fits(Header { mode: *mode, ..found }).is_some();
+        if b"BCX".iter().any(of_mode) { HsmError::KeyMode } else { HsmError::KeyUsage }
+    })
 }
 
 fn may_have(usage: Usage, kind: KeyKind) -> bool {
@@ -223,8 +227,10 @@ mod tests {
                 let expected = if may_have(usage, kind) { Ok(usage) } else { Err(HsmError::KeyUsage) };
                 assert_eq!(super::usage(written, kind), expected);
                 assert_eq!(KeyKind::of(algorithm(written).unwrap(), kind.octets()), Ok(kind));
+                let mode = Header { mode: b'N', ..written };
+                let refused = if may_have(usage, kind) { HsmError::KeyMode } else { HsmError::KeyUsage };
+                assert_eq!(super::usage(mode, kind), Err(refused), "{usage:?} {kind:?}");
                 let others = [
-                    Header { mode: b'N', ..written },
                     Header { exportability: b'S', ..written },
                     Header { version: *b"01", ..written },
                     Header { algorithm: b'H', ..written },

@@ -5,6 +5,7 @@
 //! the LMK's file in [`super::lmk`].
 
 use super::aes::{AesKey, KEY};
+use super::audit::{self, Audit, KeyName, Operation};
 use super::cache::{Cache, Schedule, WorkingKey};
 use super::des::{DesKey, KeyLength};
 use super::issue::Layout;
@@ -16,8 +17,8 @@ use super::policy::KeyKind;
 use super::random::{OpenSslRandom, Random};
 use super::seal::DataKeys;
 use super::{
-    Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, KeyUse, MacAlgorithm, MacCheck, MacKey, Open, Opened,
-    TerminalKeys, Tmk, Usage, Verb, Zpk, mac, pin_block, policy, self_test, track,
+    Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, KeyDefect, KeyUse, MacAlgorithm, MacCheck, MacKey,
+    Open, Opened, TerminalKeys, Tmk, Usage, Verb, Zpk, mac, pin_block, policy, self_test, track,
 };
 use crate::clock::Clock;
 use crate::transaction::{KeyForm, Pan, SealedPan, Track2};
@@ -33,6 +34,7 @@ pub struct SoftHsm {
     data_keys: DataKeys,
     cache: Cache,
     pub(super) random: Box<dyn Random>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl SoftHsm {
@@ -66,13 +68,38 @@ impl SoftHsm {
 
     fn with_ring(lmks: LmkRing, data: &DataKey, random: Box<dyn Random>) -> Result<Self, HsmError> {
         self_test::passed()?;
-        Ok(Self { lmks: Arc::new(lmks), data_keys: DataKeys::new(data), cache: Cache::new(), random })
+        Ok(Self {
+            lmks: Arc::new(lmks),
+            data_keys: DataKeys::new(data),
+            cache: Cache::new(),
+            random,
+            audit: None,
+        })
     }
 
     /// The LMKs it knows.
     #[must_use]
     pub fn lmks(&self) -> Arc<LmkRing> {
         Arc::clone(&self.lmks)
+    }
+
+    /// The same HSM, which records operations on keys, and refusals for a key's sake, from now on.
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<Audit>) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// Records what was done with a key, durably.
+    pub(super) fn record(&self, operation: Operation, key: &KeyName) -> Result<(), HsmError> {
+        self.audit.as_ref().map_or(Ok(()), |audit| audit.done(operation, key))
+    }
+
+    /// Records an error that is a refusal for a key's sake, and hands it on.
+    pub(super) fn refused(&self, operation: Operation, key: &KeyName, error: HsmError) -> HsmError {
+        if let (Some(audit), Some(word)) = (&self.audit, audit::refusal(error)) {
+            audit.refused(operation, key, word);
+        }
+        error
     }
 
     /// Computes a known answer with every algorithm of the room, and looks at the random source.
@@ -85,6 +112,10 @@ impl SoftHsm {
 
     /// A key block's key, when it may be used as one of `usages`.
     pub(super) fn key(&self, block: &KeyBlock, usages: &[Usage]) -> Result<Arc<WorkingKey>, HsmError> {
+        self.find(block, usages).map_err(|error| self.refused(Operation::Use, &KeyName::header(block), error))
+    }
+
+    fn find(&self, block: &KeyBlock, usages: &[Usage]) -> Result<Arc<WorkingKey>, HsmError> {
         let key = match self.cache.find(block) {
             Some(key) => key,
             None => self.unwrap(block)?,
@@ -207,12 +238,15 @@ impl SoftHsm {
         let tpk = self.draw(layout.tpk)?;
         let tak = self.draw(KeyLength::Single)?;
         let tdk = layout.tdk.map(|length| self.draw(length)).transpose()?;
-        Ok(IssuedKeys {
+        let issued = IssuedKeys {
             wire: layout.write(tmk.des()?, &tpk, &tak, tdk.as_ref().map(|key| key.as_slice()))?,
             tpk: self.wrap_for(&tpk)?,
             tak: self.wrap_for(&tak)?,
             tdk: tdk.map(|key| self.wrap_for(&key)).transpose()?,
-        })
+        };
+        let name = KeyName::checked(Usage::Tak, &DesKey::new(&tak)?.kcv());
+        self.record(Operation::Issue, &name)?;
+        Ok(issued)
     }
 
     /// Draws a new DES key.
@@ -229,7 +263,14 @@ impl Hsm for SoftHsm {
     }
 
     fn forward<'a>(&'a self, forward: Forward<'a>) -> Verb<'a, [u8; 8]> {
-        Box::pin(async move { self.translate(&forward) })
+        Box::pin(async move {
+            self.translate(&forward).inspect_err(|error| {
+                // Other defects of a key were refused, and recorded, where it was looked up.
+                if *error == HsmError::Key(KeyDefect::Length) {
+                    self.refused(Operation::Use, &KeyName::header(forward.tpk.block()), *error);
+                }
+            })
+        })
     }
 
     fn mac<'a>(&'a self, key: MacKey<'a>, algorithm: MacAlgorithm, data: &'a [u8]) -> Verb<'a, [u8; 8]> {
@@ -261,7 +302,7 @@ impl Hsm for SoftHsm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyDefect, Tpk};
+    use super::super::Tpk;
     use super::*;
     use std::collections::VecDeque;
     use std::sync::Mutex;

@@ -82,6 +82,26 @@ impl Code {
     pub(crate) const EXPORT: Code = Code("AA");
     pub(crate) const KEY_BLOCK_FORM: Code = Code("B2");
 
+    /// Whether it refuses a command for a key's sake.
+    pub(crate) fn is_of_a_key(self) -> bool {
+        let of_keys = [
+            Code::SOURCE_PARITY,
+            Code::DESTINATION_PARITY,
+            Code::LMK,
+            Code::KEY_LENGTH,
+            Code::MASQUERADE,
+            Code::CHECK_VALUE,
+            Code::KEY_BLOCK,
+            Code::USAGE,
+            Code::KEY_ALGORITHM,
+            Code::MODE_OF_USE,
+            Code::KEY_VERSION,
+            Code::EXPORT,
+            Code::KEY_BLOCK_FORM,
+        ];
+        of_keys.contains(&self)
+    }
+
     /// Its characters.
     pub(crate) fn text(self) -> &'static str {
         self.0

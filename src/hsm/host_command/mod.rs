@@ -28,11 +28,13 @@ pub mod server;
 mod status;
 mod wrapping;
 
+use super::audit::{Audit, KeyName, Operation};
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, self_test};
 use code::Code;
 use fields::Fields;
 use key::Lmks;
+use std::sync::Arc;
 
 /// What a command answers: a code, and fields when it is done.
 struct Answer {
@@ -76,7 +78,11 @@ pub struct HostHsm {
     random: Box<dyn Random>,
     /// Characters in front of a command.
     header: usize,
+    audit: Option<Arc<Audit>>,
 }
+
+/// Commands that make, form, send or take keys: their success is recorded too, before it is answered.
+const OF_KEYS: [&[u8; 2]; 4] = [b"A0", b"A4", b"A6", b"A8"];
 
 impl HostHsm {
     /// An HSM under the public test keys, once its self-test has passed. `header` is how many characters are agreed to
@@ -86,7 +92,30 @@ impl HostHsm {
     /// [`HsmError::Failure`] when a known answer does not come out.
     pub fn with_test_keys(header: usize) -> Result<Self, HsmError> {
         self_test::passed()?;
-        Ok(Self { lmks: Lmks::test()?, random: Box::new(OpenSslRandom), header })
+        Ok(Self { lmks: Lmks::test()?, random: Box::new(OpenSslRandom), header, audit: None })
+    }
+
+    /// The same HSM, which records operations on keys, and refusals for a key's sake, from now on.
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<Audit>) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// Records what a command came to, when that is for a record. An answer without its record is a failure.
+    fn recorded(&self, letters: [u8; 2], answer: Answer) -> Answer {
+        let Some(audit) = &self.audit else { return answer };
+        let operation = Operation::Host(letters);
+        // A new key block stands in front of the answer; a variant key is not shown.
+        let key =
+            if answer.fields.starts_with(b"S") { KeyName::text(&answer.fields) } else { KeyName::default() };
+        if answer.code == Code::DONE && OF_KEYS.contains(&&letters) {
+            if audit.done(operation, &key).is_err() {
+                return Answer { code: Code::FAILURE, fields: Vec::new() };
+            }
+        } else if answer.code.is_of_a_key() {
+            audit.refused(operation, &KeyName::default(), answer.code.text());
+        }
+        answer
     }
 
     /// The answer to one command, both without their length. None for what is too short to be one: it has no header
@@ -102,6 +131,7 @@ impl HostHsm {
             None => Err(Code::DISABLED),
         };
         let answer = done.unwrap_or_else(|code| Answer { code, fields: Vec::new() });
+        let answer = self.recorded(*letters, answer);
         let [first, second] = *letters;
         let mut out = Vec::with_capacity(header.len() + 4 + answer.fields.len());
         out.extend_from_slice(header);
@@ -199,6 +229,39 @@ pub(super) mod tests {
         for unknown in ["ZZ", "00", "ca", "~~"] {
             assert_eq!(&ask(unknown.as_bytes())[2..], "68", "{unknown}");
         }
+    }
+
+    /// Each defect of a key has its code and leaves a record; a key is made with one, and what is refused makes none.
+    #[test]
+    fn refusals_for_a_keys_sake_are_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = Audit::open(&path, crate::clock::Clock::manual(0), 1).unwrap();
+        let hsm = HostHsm::with_test_keys(4).unwrap().with_audit(Arc::new(audit));
+        let tail = "12 E57BC634D4717907 01 01 600000000000 %01";
+        let tampered = "S00072P0TB00E0001EA421618B34F5FA1A77F7CF6480111B97CF0FAE7BD77D589EC921EF8";
+        let even = "U8463435FC4B4DAA0C49025272C29B12D U1EF828AA8F6B80EB83E19FBC373F3A85";
+        let rows = [
+            ("wrong usage", format!("CA CVK ZPK1 {tail}"), "A6"),
+            ("tampered block", format!("CA TPK {tampered} {tail}"), "A4"),
+            ("bad parity", format!("CA {even} 12 6428EB94035AF53B 01 01 550000025321"), "10"),
+        ];
+        for (name, command, code) in &rows {
+            let answer = hsm.answer(&[b"0042", written(command).as_slice()].concat()).unwrap();
+            assert_eq!(&answer[6..8], code.as_bytes(), "{name}");
+            assert_eq!(answer.len(), 8, "{name}: nothing but the code");
+        }
+        // A payment that succeeds leaves none.
+        hsm.answer(&[b"0042", written(&format!("CA TPK ZPK1 {tail}")).as_slice()].concat()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), rows.len(), "{text}");
+        for (line, (name, _, code)) in lines.iter().zip(&rows) {
+            let expected =
+                format!("\"operation\":\"host-CA\",\"usage\":\"\",\"key\":\"\",\"outcome\":\"{code}\"");
+            assert!(line.contains(&expected), "{name}: {line}");
+        }
+        assert_eq!(super::super::audit::verify(text.as_bytes()).unwrap().fault, None);
     }
 
     #[test]
