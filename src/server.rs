@@ -11,19 +11,22 @@
 //! Every worker has a link of its own to every issuer, so that no frame crosses threads; STANs are
 //! unique all the same, because every link's numbers come out of one counter of the store.
 
+mod hsm;
+
+pub use hsm::{HsmOptions, TcpDevice, lmk_file, open_devices, open_hsm};
+
 use crate::clock::{Clock, TxnIds};
 use crate::console::{self, Health};
 use crate::crash;
 use crate::dialect::{Dialect, issuer as issuer_dialect};
 use crate::flow::{self, FlowOptions, IssuerLinkDialect, Link, Numbers, Shared, Switch, TerminalFrames};
-use crate::hsm::host_client::{Dial, Dialing, HostClient, Hosts, Stream};
-use crate::hsm::lmk::DataKey;
-use crate::hsm::{Hsm, LmkFile, LmkRing, LmkSettings, SoftHsm};
-use crate::link::{self, ClientTls, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
+use crate::hsm::LmkRing;
+use crate::link::{self, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
 use crate::metrics::{self, MetricsHandle};
 use crate::store::{self, Backend, CommitPoint, Engine, EngineOptions, Op, Outcome, Reader, StoreOptions};
 use crate::transaction::{IssuerId, TerminalDialect};
 use anyhow::{Context, Result, bail};
+use hsm::Hsms;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -34,7 +37,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 /// How often the store is asked whether it still commits.
 const STORE_WATCH: Duration = Duration::from_secs(5);
@@ -97,103 +99,6 @@ pub struct Addresses {
     pub console: Option<SocketAddr>,
 }
 
-/// Which HSM.
-#[derive(Debug, Clone)]
-pub struct HsmOptions {
-    /// The local master key's file, which is made when it is not there, and what opens it.
-    pub lmk: LmkSettings,
-    /// The devices that take host commands; none: the software HSM.
-    pub devices: Option<Hosts>,
-}
-
-/// Opens the software HSM under the local master key of that file, which is made when it is not there. Card numbers are
-/// sealed under it whatever HSM works on keys.
-///
-/// # Errors
-/// A file that others may read, that does not hold a key or cannot be opened; a failed self-test.
-pub fn open_hsm(lmk: &LmkSettings) -> Result<SoftHsm> {
-    Ok(SoftHsm::of_file(lmk_file(lmk))?)
-}
-
-/// Connects to devices that take host commands, on the runtime that this is called on, and waits for one to answer.
-///
-/// # Errors
-/// As [`open_hsm`]; or no device answers in time.
-pub async fn open_devices(lmk: &LmkSettings, devices: &Hosts) -> Result<HostClient> {
-    let client = HostClient::start(&lmk_file(lmk).load_or_create()?.data, devices.clone())?;
-    if !client.ready(PATIENCE).await {
-        let names: Vec<_> = devices.hosts.iter().map(|host| host.name.as_str()).collect();
-        bail!("no HSM answers: {}", names.join(", "));
-    }
-    Ok(client)
-}
-
-/// A device over TCP, with TLS or without.
-pub struct TcpDevice {
-    /// `HOST:PORT`.
-    pub address: String,
-    /// TLS.
-    pub tls: Option<ClientTls>,
-}
-
-impl Dial for TcpDevice {
-    fn dial(&self) -> Dialing<'_> {
-        Box::pin(async move {
-            let stream = link::connect(&self.address).await?;
-            Ok(match &self.tls {
-                None => Box::new(stream) as Stream,
-                Some(tls) => Box::new(tls.secure(stream).await?),
-            })
-        })
-    }
-}
-
-/// The HSM as workers get it: one for all in this process, or connections of their own to devices.
-enum Hsms {
-    Software(Arc<SoftHsm>),
-    Devices(DataKey, Hosts),
-}
-
-impl Hsms {
-    fn open(options: &HsmOptions) -> Result<Self> {
-        match &options.devices {
-            None => Ok(Self::Software(Arc::new(open_hsm(&options.lmk)?))),
-            Some(devices) => {
-                Ok(Self::Devices(lmk_file(&options.lmk).load_or_create()?.data, devices.clone()))
-            }
-        }
-    }
-
-    /// The LMKs that key blocks of this process are under.
-    fn lmks(&self) -> Option<Arc<LmkRing>> {
-        match self {
-            Self::Software(hsm) => Some(hsm.lmks()),
-            Self::Devices(..) => None,
-        }
-    }
-
-    /// One worker's, on whose runtime this is called. A device that does not answer yet may do so later: until then
-    /// what needs it is refused.
-    async fn of_worker(&self) -> Result<Arc<dyn Hsm>> {
-        match self {
-            Self::Software(hsm) => Ok(Arc::<SoftHsm>::clone(hsm)),
-            Self::Devices(data, devices) => {
-                let client = HostClient::start(data, devices.clone())?;
-                if !client.ready(PATIENCE).await {
-                    tracing::error!("no HSM answers yet: what needs keys is refused until one does");
-                }
-                Ok(Arc::new(client))
-            }
-        }
-    }
-}
-
-/// The local master key's file. Whoever sits at the terminal is asked for its passphrase.
-#[must_use]
-pub fn lmk_file(lmk: &LmkSettings) -> LmkFile {
-    LmkFile::new(lmk.clone(), || rpassword::prompt_password("passphrase of the LMK: ").map(Zeroizing::new))
-}
-
 /// What every worker gets.
 struct Ground {
     options: ServerOptions,
@@ -214,7 +119,7 @@ struct Ground {
 pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>) -> Result<()> {
     let metrics = metrics::install().context("metrics")?;
     let clock = Clock::system(options.utc_offset_minutes).context("utc_offset_minutes is out of range")?;
-    let hsms = Hsms::open(&options.hsm)?;
+    let hsms = Hsms::open(&options.hsm, &clock, options.flow.node)?;
     let lmks = hsms.lmks();
     let (mut backend, mut reader) = store::open(&options.store).context("cannot open the store")?;
     let ids = Arc::new(TxnIds::new(options.flow.node.0));

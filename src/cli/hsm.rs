@@ -2,12 +2,14 @@
 
 use super::key::{UsageArg, component};
 use crate::hsm::Algorithm;
+use crate::hsm::audit;
 use crate::hsm::host_client::form_under_test_lmk;
 use crate::hsm::host_command::HostHsm;
 use crate::hsm::host_command::server::{self, Limits};
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +41,33 @@ pub(super) enum HsmVerb {
         #[arg(long, required = true)]
         test_lmk: bool,
     },
+    /// The record of operations on keys
+    #[command(subcommand)]
+    Audit(AuditVerb),
+}
+
+/// `tollgate hsm audit …`
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditVerb {
+    /// Check that no record is altered, missing or out of order; exit 3 and its first line when one is
+    Verify {
+        /// The audit file
+        file: PathBuf,
+    },
+}
+
+impl AuditVerb {
+    fn run(&self, out: &mut dyn Write) -> Result<u8> {
+        let AuditVerb::Verify { file } = self;
+        let opened = File::open(file).with_context(|| file.display().to_string())?;
+        let verdict = audit::verify(BufReader::new(opened)).with_context(|| file.display().to_string())?;
+        if let Some((line, fault)) = verdict.fault {
+            writeln!(out, "{}:{line}: {fault}", file.display())?;
+            return Ok(super::FAULTS);
+        }
+        writeln!(out, "{} records, the last {}", verdict.records, verdict.last)?;
+        Ok(0)
+    }
 }
 
 impl HsmVerb {
@@ -46,6 +75,7 @@ impl HsmVerb {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<u8> {
         // There are no other LMKs so far: the flag is asked for, so that nobody is surprised.
         match self {
+            HsmVerb::Audit(verb) => verb.run(out),
             HsmVerb::Serve { listen, header, test_lmk: _ } => Self::serve(*listen, *header, out),
             HsmVerb::Form { usage, components, test_lmk: _ } => {
                 let parts: Vec<_> =

@@ -199,7 +199,13 @@ pub(super) fn run(tools: &mut Tools, verb: &KeyVerb, out: &mut dyn Write) -> any
             let kcv = on_devices(tools, async |client| client.check(usage, &block, kcv).await)?;
             keep(tools, name, word, (block, kcv), out)?;
         }
-        KeyVerb::Export { name, under: None } => writeln!(out, "{}", named(tools, name)?.as_str())?,
+        KeyVerb::Export { name, under: None } => {
+            let block = named(tools, name)?;
+            if super::run::devices(&tools.config).is_none() {
+                tools.hsm()?.export(&block)?;
+            }
+            writeln!(out, "{}", block.as_str())?;
+        }
         KeyVerb::Export { name, under: Some(under) } => {
             if super::run::devices(&tools.config).is_some() {
                 bail!("a device's key is exported on its console");

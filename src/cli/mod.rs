@@ -6,6 +6,7 @@ mod json;
 mod key;
 mod listing;
 mod lmk;
+mod memory;
 pub mod message;
 mod reference;
 mod run;
@@ -17,6 +18,7 @@ use crate::config::{self, Config, Fault, Overrides};
 use crate::hsm::SoftHsm;
 use crate::server;
 use crate::store::{self, Backend, Reader};
+use crate::transaction::NodeId;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -68,6 +70,22 @@ enum Command {
     /// The database
     #[command(subcommand)]
     Db(DbVerb),
+}
+
+impl Command {
+    /// Whether keys come into this process's memory. The daemon says in its log what came of it.
+    fn holds_keys(&self) -> bool {
+        match self {
+            Command::Key(_) | Command::Lmk(_) | Command::Hsm(_) | Command::Day(_) => true,
+            Command::Run(_)
+            | Command::Config(_)
+            | Command::Message(_)
+            | Command::Merchant(_)
+            | Command::Terminal(_)
+            | Command::Issuer(_)
+            | Command::Db(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,7 +148,8 @@ fn every(faults: Vec<Fault>) -> anyhow::Error {
 
 impl Tools {
     fn hsm(&self) -> Result<SoftHsm> {
-        server::open_hsm(&self.config.hsm.lmk)
+        let hsm = run::hsm_options(&self.config);
+        server::open_hsm(&hsm, &clock(&self.config)?, NodeId(self.config.node.id))
     }
 }
 
@@ -161,6 +180,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
     let place = &cli.place;
+    if cli.command.holds_keys() {
+        memory::protect()?;
+    }
     match &cli.command {
         Command::Run(args) => run::run(place, args, out),
         Command::Config(ConfigVerb::Check { json }) => check(place, *json, out),

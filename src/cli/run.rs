@@ -1,6 +1,6 @@
 //! `tollgate run`, and the settings of every room out of the configuration file.
 
-use super::Place;
+use super::{Place, memory};
 use crate::config::{Config, HsmBackend, HsmHost, LogFormat, Overrides, StoreUrl};
 use crate::crash;
 use crate::flow::FlowOptions;
@@ -33,6 +33,7 @@ pub(super) struct RunArgs {
 
 /// Runs the daemon. When it is ready it prints one line of JSON with the addresses it listens on.
 pub(super) fn run(place: &Place, args: &RunArgs, out: &mut dyn Write) -> Result<u8> {
+    let pages = memory::protect()?;
     let overrides =
         Overrides { listen: args.listen.clone(), store: place.store.clone(), log: args.log.clone() };
     let config = place.load(&overrides)?;
@@ -40,6 +41,7 @@ pub(super) fn run(place: &Place, args: &RunArgs, out: &mut dyn Write) -> Result<
         crash::arm(plan)?;
     }
     log(&config)?;
+    tracing::info!("{}", pages.text());
     make_folders(&config)?;
     let options = server_options(&config)?;
     if options.hsm.devices.is_none() {
@@ -78,7 +80,11 @@ pub(super) fn make_folders(config: &Config) -> Result<()> {
         StoreUrl::Sqlite(path) => Some(path.as_path()),
         StoreUrl::Postgres(_) => None,
     };
-    for folder in store.into_iter().chain([config.hsm.lmk.file.as_path()]).filter_map(Path::parent) {
+    for folder in store
+        .into_iter()
+        .chain([config.hsm.lmk.file.as_path(), &config.hsm.audit_file])
+        .filter_map(Path::parent)
+    {
         if !folder.as_os_str().is_empty() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.with_context(|| folder.display().to_string())?;
@@ -98,8 +104,12 @@ pub(super) fn store_options(config: &Config) -> Result<StoreOptions> {
 }
 
 /// The HSM's settings.
-fn hsm_options(config: &Config) -> HsmOptions {
-    HsmOptions { lmk: config.hsm.lmk.clone(), devices: devices(config) }
+pub(super) fn hsm_options(config: &Config) -> HsmOptions {
+    HsmOptions {
+        lmk: config.hsm.lmk.clone(),
+        audit_file: config.hsm.audit_file.clone(),
+        devices: devices(config),
+    }
 }
 
 /// The devices that keys are worked on by; none: the software HSM.

@@ -92,6 +92,8 @@ impl FromStr for StoreUrl {
 pub struct Hsm {
     /// The local master key's file, and what opens it. It seals card numbers, whatever the back end.
     pub lmk: crate::hsm::LmkSettings,
+    /// The audit file of operations on keys, mode 0600; `audit.jsonl` beside the LMK when it is not said.
+    pub audit_file: PathBuf,
     /// Where keys, PINs and MACs are worked on.
     pub backend: HsmBackend,
 }

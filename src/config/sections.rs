@@ -14,6 +14,7 @@ use crate::transaction::{IssuerId, TerminalDialect};
 use iso8583_spec::{Framing, Spec};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The longest body that a two-octet length can announce.
@@ -55,6 +56,7 @@ fn store(section: Section<'_>) -> Option<StoreUrl> {
 fn hsm(section: Section<'_>) -> Option<Hsm> {
     let file = section.need_path("lmk_file");
     let passphrase_file = section.text("passphrase_file").map(|at| at.value.into());
+    let audit_file = section.text("audit_file").map(|text| PathBuf::from(text.value));
     let token = token(section.section("token"));
     let is_software = section.parsed("backend", "`software` or `host-commands`", |text| match text {
         "software" => Some(true),
@@ -73,7 +75,9 @@ fn hsm(section: Section<'_>) -> Option<Hsm> {
     let hosts: Vec<_> = hosts.into_iter().filter_map(hsm_host).collect();
     section.finish();
     let backend = if is_software { HsmBackend::Software } else { HsmBackend::HostCommands { lmk, hosts } };
-    Some(Hsm { lmk: LmkSettings { file: file?, passphrase_file, token }, backend })
+    let file = file?;
+    let audit_file = audit_file.unwrap_or_else(|| file.with_file_name("audit.jsonl"));
+    Some(Hsm { lmk: LmkSettings { file, passphrase_file, token }, audit_file, backend })
 }
 
 fn hsm_host(section: Section<'_>) -> Option<HsmHost> {
