@@ -17,6 +17,7 @@ pub mod route;
 pub mod server;
 pub mod settlement;
 pub mod store;
+pub mod tls;
 pub mod transaction;
 
 #[cfg(test)]

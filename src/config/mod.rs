@@ -7,8 +7,9 @@ mod reader;
 mod sections;
 
 use crate::flow::KeyLimits;
-use crate::link::{ClientTls, LinkOptions, ListenerOptions};
+use crate::link::{LinkOptions, ListenerOptions};
 use crate::settlement::SettlementOptions;
+use crate::tls::ClientTls;
 use crate::transaction::{IssuerId, TerminalDialect};
 use reader::Document;
 use std::fmt;

@@ -8,8 +8,9 @@ use super::{
 use crate::flow::KeyLimits;
 use crate::hsm::LmkSettings;
 use crate::hsm::lmk::TokenSettings;
-use crate::link::{ClientTls, ClientTlsFiles, LinkOptions, ListenerOptions, ServerTls, ServerTlsFiles};
+use crate::link::{LinkOptions, ListenerOptions};
 use crate::settlement::{SettlementOptions, ipm};
+use crate::tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles};
 use crate::transaction::{IssuerId, TerminalDialect};
 use iso8583_spec::{Framing, Spec};
 use std::collections::BTreeSet;

@@ -7,15 +7,16 @@
 pub mod frame;
 pub mod issuer;
 pub mod listener;
-pub mod tls;
+#[cfg(test)]
+mod tls_tests;
 
+pub use crate::tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError};
 pub use frame::{CodecError, FrameCodec};
 pub use issuer::{
     Key, Late, LinkClient, LinkDialect, LinkError, LinkOptions, LinkState, NeedNumbers, PeerRequest,
     PeerVerb, start,
 };
 pub use listener::{Connection, Handler, ListenerOptions, Sharing, bind, listen};
-pub use tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError};
 
 /// Connects to a peer that is no issuer, tuned as payment sockets are: small messages leave at once, and a peer that
 /// vanished is noticed.

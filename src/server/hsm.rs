@@ -6,7 +6,8 @@ use crate::hsm::audit::{Audit, KeyName, Operation};
 use crate::hsm::host_client::{Dial, Dialing, HostClient, Hosts, Stream};
 use crate::hsm::lmk::DataKey;
 use crate::hsm::{Hsm, LmkError, LmkFile, LmkRing, LmkSettings, SoftHsm};
-use crate::link::{self, ClientTls};
+use crate::link;
+use crate::tls::ClientTls;
 use crate::transaction::NodeId;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -73,7 +74,7 @@ impl Dial for TcpDevice {
             let stream = link::connect(&self.address).await?;
             Ok(match &self.tls {
                 None => Box::new(stream) as Stream,
-                Some(tls) => Box::new(tls.secure(stream).await?),
+                Some(tls) => Box::new(tls.connect(stream).await.map_err(std::io::Error::other)?),
             })
         })
     }
