@@ -1,97 +1,70 @@
-//! Key schedules by key block, so that a payment does not unwrap its keys again.
+//! Opened keys by the text they are wrapped in, so that no command and no payment unwraps its keys again.
 //!
-//! Bounded: two generations of at most [`GENERATION`] keys. When the young one is full it becomes the old
-//! one, and the old one is dropped and so wiped; what is used moves back. Holds no key material but in
-//! [`Schedule`]s.
+//! Bounded: two generations of at most [`GENERATION`] texts. When the young one is full it becomes the old one, and
+//! the old one is dropped and so wiped, once nobody works with a key of it; what is used moves back. Knows no keys:
+//! whatever is kept wipes itself.
 
-use super::aes::AesKey;
-use super::des::DesKey;
-use super::{HsmError, KeyBlock, KeyDefect, Usage};
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::hash::Hash;
+use std::sync::{PoisonError, RwLock};
 
-/// Keys in one generation, of 10,000 terminals with three keys: some 20 MB with the texts of their blocks.
+/// Texts in one generation, of 10,000 terminals with three keys: some 20 MB with the texts.
 const GENERATION: usize = 32_768;
 
-/// An unwrapped key and what it may be used for.
-#[derive(Debug)]
-pub(super) struct WorkingKey {
-    /// What its key block says it is for.
-    pub(super) usage: Usage,
-    /// Its schedule.
-    pub(super) schedule: Schedule,
-}
-
-/// A key's schedule.
-#[derive(Debug)]
-pub(super) enum Schedule {
-    /// Of DES or triple DES.
-    Des(DesKey),
-    /// Of AES.
-    Aes(AesKey),
-}
-
-impl WorkingKey {
-    /// The key, where only DES will do.
-    pub(super) fn des(&self) -> Result<&DesKey, HsmError> {
-        match &self.schedule {
-            Schedule::Des(key) => Ok(key),
-            Schedule::Aes(_) => Err(HsmError::Key(KeyDefect::Algorithm)),
-        }
-    }
-
-    /// Its check value, 6 hexadecimal characters.
-    pub(super) fn kcv(&self) -> String {
-        match &self.schedule {
-            Schedule::Des(key) => key.kcv(),
-            Schedule::Aes(key) => key.kcv(),
-        }
-    }
-}
-
-type Generation = HashMap<KeyBlock, Arc<WorkingKey>>;
-
 /// The cache. Its lock is held for a look-up only, never across a computation.
-pub(super) struct Cache {
-    generations: RwLock<[Generation; 2]>,
+pub(super) struct Cache<K, V> {
+    generations: RwLock<[HashMap<K, V>; 2]>,
     limit: usize,
 }
 
-impl Cache {
+impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub(super) fn new() -> Self {
         Self::with_limit(GENERATION)
     }
 
     fn with_limit(limit: usize) -> Self {
-        Self { generations: RwLock::default(), limit }
+        Self { generations: RwLock::new([HashMap::new(), HashMap::new()]), limit }
     }
 
-    /// The key of this block, when it is here.
-    pub(super) fn find(&self, block: &KeyBlock) -> Option<Arc<WorkingKey>> {
-        let found = {
+    /// What is kept under this text.
+    pub(super) fn find<Q: Eq + Hash + ?Sized>(&self, text: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        {
             let [young, old] = &*self.generations.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(key) = young.get(block) {
-                return Some(Arc::clone(key));
+            if let Some(found) = young.get(text) {
+                return Some(found.clone());
             }
-            Arc::clone(old.get(block)?)
-        };
-        self.keep(block.clone(), Arc::clone(&found));
+            old.get(text)?;
+        }
+        let generations = &mut *self.generations.write().unwrap_or_else(PoisonError::into_inner);
+        let [young, old] = generations;
+        // Another thread may have moved it meanwhile.
+        let Some((text, found)) = old.remove_entry(text) else { return young.get(text).cloned() };
+        self.insert(generations, text, found.clone());
         Some(found)
     }
 
-    /// Keeps a key under its block's text.
-    pub(super) fn keep(&self, block: KeyBlock, key: Arc<WorkingKey>) {
-        let [young, old] = &mut *self.generations.write().unwrap_or_else(PoisonError::into_inner);
+    /// Keeps something under a text.
+    pub(super) fn keep(&self, text: K, value: V) {
+        self.insert(&mut self.generations.write().unwrap_or_else(PoisonError::into_inner), text, value);
+    }
+
+    fn insert(&self, [young, old]: &mut [HashMap<K, V>; 2], text: K, value: V) {
         if young.len() >= self.limit {
             *old = std::mem::take(young);
         }
-        young.insert(block, key);
+        young.insert(text, value);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::KeyBlock;
     use super::*;
+    use std::sync::Arc;
 
     fn block(number: usize) -> KeyBlock {
         KeyBlock::new(format!("block {number}"))
@@ -100,8 +73,7 @@ mod tests {
     #[test]
     fn it_stays_within_its_bounds_and_keeps_what_is_used() {
         let cache = Cache::with_limit(4);
-        let schedule = Schedule::Des(DesKey::new(&[0x13; 8]).unwrap());
-        let key = Arc::new(WorkingKey { usage: Usage::Tak, schedule });
+        let key = Arc::new("opened");
         for number in 0..100 {
             cache.keep(block(number), Arc::clone(&key));
             assert!(cache.find(&block(0)).is_some(), "used every time, dropped at {number}");

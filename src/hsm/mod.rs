@@ -48,6 +48,7 @@ pub mod thales_block;
 pub mod token;
 pub mod track;
 pub mod variant_lmk;
+mod working_key;
 
 pub use aes::AesLength;
 pub use audit::Audit;

@@ -112,6 +112,11 @@ impl std::fmt::Debug for DecimalizationTable {
 pub struct ValidationData([u8; 8]);
 
 impl ValidationData {
+    /// The 16 characters, two an octet.
+    pub(super) fn octets(&self) -> &[u8; 8] {
+        &self.0
+    }
+
     /// Cuts `length` digits out of an account number at `start`, counted from 0 on its left, and fills them
     /// up to 16 with `pad`, a value from 0 to 15.
     ///

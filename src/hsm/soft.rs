@@ -6,7 +6,7 @@
 
 use super::aes::{AesKey, KEY};
 use super::audit::{self, Audit, KeyName, Operation};
-use super::cache::{Cache, Schedule, WorkingKey};
+use super::cache::Cache;
 use super::des::{DesKey, KeyLength};
 use super::issue::Layout;
 use super::key_block::{Header, PAD};
@@ -16,6 +16,7 @@ use super::pin_policy::{self, Account, PinKey, Recipient, Side};
 use super::policy::KeyKind;
 use super::random::{OpenSslRandom, Random};
 use super::seal::DataKeys;
+use super::working_key::{Schedule, WorkingKey};
 use super::{
     Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, KeyDefect, KeyUse, MacAlgorithm, MacCheck, MacKey,
     Open, Opened, TerminalKeys, Tmk, Usage, Verb, Zpk, mac, pin_block, policy, self_test, track,
@@ -32,7 +33,7 @@ const NO_FILL: [u8; 8] = [0; 8];
 pub struct SoftHsm {
     lmks: Arc<LmkRing>,
     data_keys: DataKeys,
-    cache: Cache,
+    cache: Cache<KeyBlock, Arc<WorkingKey>>,
     pub(super) random: Box<dyn Random>,
     audit: Option<Arc<Audit>>,
 }

@@ -36,9 +36,12 @@ fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let expected = fields.digits(3)?;
     let (pan, dates) = card(fields)?;
     hsm.lmk(fields.end()?)?;
-    let cvk = hsm.lmks.open(cvk, &CVK_VERIFY)?.des()?;
-    verify_cvv(&cvk, &pan, dates, expected.as_bytes())?;
-    Ok(Answer::done([]))
+    let opened = hsm.lmks.open(cvk, &CVK_VERIFY)?;
+    let cvk = opened.des()?;
+    hsm.verified(opened.name, pan.digits().as_bytes(), || {
+        verify_cvv(&cvk, &pan, dates, expected.as_bytes())?;
+        Ok(Answer::done([]))
+    })
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ impl Code {
     pub(crate) const KEY_TYPE: Code = Code("28");
     /// The key may not leave in this form.
     pub(crate) const FUNCTION: Code = Code("29");
+    /// Too many verifications failed, of this card or of all: nothing was computed.
+    pub(crate) const EXHAUSTED: Code = Code("39");
     /// The hardware or software failed.
     pub(crate) const FAILURE: Code = Code("41");
     /// A key may not go from this LMK to that one, or not to this type.

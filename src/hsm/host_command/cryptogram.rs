@@ -4,8 +4,9 @@
 
 use super::code::Code;
 use super::fields::Fields;
-use super::key::{KeyField, Role};
+use super::key::{KeyField, Opened, Role};
 use super::{Answer, Commands, HostHsm};
+use crate::hsm::HsmError;
 use crate::hsm::cipher::Padding;
 use crate::hsm::emv_cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2, verify};
 use crate::hsm::emv_keys::{
@@ -101,11 +102,27 @@ fn data<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], Code> {
 }
 
 /// The issuer's master key.
-fn master(hsm: &HostHsm, key: KeyField<'_>) -> Result<DoubleKey, Code> {
-    let opened = hsm.lmks.open(key, &MK_AC)?;
+fn master(opened: &Opened) -> Result<DoubleKey, Code> {
     opened.des()?;
     let clear: &[u8; 16] = opened.clear.as_slice().try_into().map_err(|_| Code::KEY_LENGTH)?;
     Ok(Zeroizing::new(*clear))
+}
+
+/// Answers under the keys of a card's transaction; what fails to verify is counted.
+fn answer(
+    hsm: &HostHsm,
+    mkac: KeyField<'_>,
+    card: [u8; 8],
+    transaction: &Transaction<'_>,
+    keys: impl FnOnce(&DoubleKey) -> Result<Keys, HsmError>,
+) -> Result<Answer, Code> {
+    let opened = hsm.lmks.open(mkac, &MK_AC)?;
+    let master = master(&opened)?;
+    let answered = || transaction.answer(&keys(&icc_master_key_of(&*master, card)?)?);
+    match transaction.data {
+        Some(_) => hsm.verified(opened.name, &card, answered),
+        None => answered(),
+    }
 }
 
 /// `KQ`: mode (1), scheme (1), MK-AC, PAN and PSN (8 octets), ATC (2), UN (4), the transaction → ARPC (8
@@ -129,14 +146,14 @@ fn of_scheme(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let (card, atc, un) = (fields.array()?, fields.array()?, fields.array()?);
     let transaction = Transaction::read(fields, mode)?;
     hsm.lmk(fields.end()?)?;
-    let card = icc_master_key_of(&*master(hsm, mkac)?, card)?;
-    let keys = if is_visa {
-        Keys { cryptogram: card.clone(), answer: card, padding: Padding::Method1 }
-    } else {
-        let session = common_session_key(&card, of_atc_and_un(atc, un))?;
-        Keys { cryptogram: session, answer: card, padding: Padding::Method2 }
-    };
-    transaction.answer(&keys)
+    answer(hsm, mkac, card, &transaction, |card| {
+        Ok(if is_visa {
+            Keys { cryptogram: card.clone(), answer: card.clone(), padding: Padding::Method1 }
+        } else {
+            let session = common_session_key(card, of_atc_and_un(atc, un))?;
+            Keys { cryptogram: session, answer: card.clone(), padding: Padding::Method2 }
+        })
+    })
 }
 
 /// `KW`: mode (1), scheme (1), MK-AC, root of the tree (16 octets), PAN and PSN, shape of the tree (1), ATC
@@ -173,12 +190,13 @@ fn of_emv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let atc = fields.array()?;
     let transaction = Transaction::read(fields, mode)?;
     hsm.lmk(fields.end()?)?;
-    let card = icc_master_key_of(&*master(hsm, mkac)?, card)?;
-    let (session, padding) = match tree {
-        Some((tree, root)) => (tree_session_key(&card, atc, tree, &root)?, Padding::Method1),
-        None => (common_session_key(&card, of_atc(atc))?, Padding::Method2),
-    };
-    transaction.answer(&Keys { cryptogram: session.clone(), answer: session, padding })
+    answer(hsm, mkac, card, &transaction, |card| {
+        let (session, padding) = match tree {
+            Some((tree, root)) => (tree_session_key(card, atc, tree, &root)?, Padding::Method1),
+            None => (common_session_key(card, of_atc(atc))?, Padding::Method2),
+        };
+        Ok(Keys { cryptogram: session.clone(), answer: session, padding })
+    })
 }
 
 /// The shape of a tree.

@@ -9,6 +9,7 @@ use crate::hsm::cipher::{self, BlockCipher};
 use crate::hsm::des::DesKey;
 use crate::hsm::dukpt_tdes::{Direction, KeySerialNumber, Variant};
 use crate::hsm::variant_lmk::KeyType;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[(b"M0", encrypt), (b"M2", decrypt), (b"M4", translate)];
@@ -141,7 +142,7 @@ impl<'a> Named<'a> {
     fn open(&self, hsm: &HostHsm) -> Result<DataKey, Code> {
         if let Some(ksn) = self.ksn {
             let key = hsm.transaction_key(self.key, ksn)?;
-            return Ok(DataKey::Des(key.des_key(Variant::Data(Direction::Request))?));
+            return Ok(DataKey::Des(Arc::new(key.des_key(Variant::Data(Direction::Request))?)));
         }
         let opened = hsm.lmks.open(self.key, &self.role)?;
         if self.key.block_octets() == 16 {
@@ -165,21 +166,21 @@ impl KeyField<'_> {
 
 /// A key that data are encrypted under.
 enum DataKey {
-    Des(DesKey),
+    Des(Arc<DesKey>),
     Aes(AesKey),
 }
 
 impl DataKey {
     fn encrypt(&self, mode: Mode, iv: &[u8], data: &[u8]) -> Result<Vec<u8>, Code> {
         match self {
-            Self::Des(key) => encrypted(key, mode, iv, data),
+            Self::Des(key) => encrypted(key.as_ref(), mode, iv, data),
             Self::Aes(key) => encrypted(key, mode, iv, data),
         }
     }
 
     fn decrypt(&self, mode: Mode, iv: &[u8], data: &[u8]) -> Result<Zeroizing<Vec<u8>>, Code> {
         match self {
-            Self::Des(key) => decrypted(key, mode, iv, data),
+            Self::Des(key) => decrypted(key.as_ref(), mode, iv, data),
             Self::Aes(key) => decrypted(key, mode, iv, data),
         }
     }

@@ -4,9 +4,7 @@ use super::HostHsm;
 use super::code::Code;
 use super::fields::Fields;
 use super::key::{KeyField, Role};
-use crate::hsm::dukpt_tdes::{
-    BaseDerivationKey, KeySerialNumber, KsnDescriptor, TransactionKey, ZeroCounter,
-};
+use crate::hsm::dukpt_tdes::{KeySerialNumber, KsnDescriptor, TransactionKey, ZeroCounter};
 
 impl Fields<'_> {
     /// Descriptor (3), and a KSN of as many characters as it says.
@@ -24,10 +22,7 @@ impl HostHsm {
         ksn: KeySerialNumber,
     ) -> Result<TransactionKey, Code> {
         let bdk = self.lmks.open(bdk, &Role::BDK)?;
-        if bdk.header.is_some_and(|header| header.algorithm == b'A') {
-            return Err(Code::KEY_ALGORITHM);
-        }
-        let initial = BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
+        let initial = bdk.base()?.initial_key(ksn)?;
         Ok(initial.transaction_key(ksn, ZeroCounter::InitialKey)?)
     }
 }

@@ -144,7 +144,7 @@ impl HostHsm {
             return Ok(Zeroizing::new(initial.octets().to_vec()));
         }
         let ksn = dukpt_tdes::KeySerialNumber::parse(&format!("{}00000", from.terminal))?;
-        let initial = dukpt_tdes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
+        let initial = bdk.base()?.initial_key(ksn)?;
         Ok(Zeroizing::new(initial.octets().to_vec()))
     }
 }

@@ -3,12 +3,16 @@
 use super::code::Code;
 use super::fields::Fields;
 use super::pin_under_lmk::PinCipher;
+use crate::hsm::cache::Cache;
 use crate::hsm::des::{self, DesKey};
+use crate::hsm::dukpt_tdes::BaseDerivationKey;
 use crate::hsm::key_block_header::Header;
 use crate::hsm::key_usage::UNRESTRICTED;
 use crate::hsm::thales_block;
 use crate::hsm::variant_lmk::{KeyType, TEST_PAIRS, VariantLmk};
 use crate::hsm::{HsmError, KeyDefect};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
 
 /// A key as it stands in a command: characters, not looked into yet.
@@ -38,7 +42,7 @@ impl<'a> Fields<'a> {
 }
 
 /// What a key must be to serve a command.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role {
     /// The types it may have under a variant LMK.
     pub(crate) types: &'static [KeyType],
@@ -72,23 +76,46 @@ impl Role {
     };
 }
 
-/// A key that was opened: what it is, and its clear octets.
+/// A key that was opened: what it is, its clear octets, and what has been made of them. All of it is wiped when
+/// dropped.
 pub(crate) struct Opened {
     /// Of a key block: its header.
     pub(crate) header: Option<Header>,
     /// Its octets.
     pub(crate) clear: Zeroizing<Vec<u8>>,
+    /// Stands for the key where it is not needed itself: a hash with a key of this run.
+    pub(super) name: u64,
+    des: OnceLock<Result<Arc<DesKey>, HsmError>>,
+    base: OnceLock<Result<Box<BaseDerivationKey>, HsmError>>,
 }
 
 impl Opened {
+    fn new(header: Option<Header>, clear: Zeroizing<Vec<u8>>, names: &RandomState) -> Self {
+        let name = names.hash_one(clear.as_slice());
+        Self { header, clear, name, des: OnceLock::new(), base: OnceLock::new() }
+    }
+
     /// Its schedule as a DES key.
-    pub(crate) fn des(&self) -> Result<DesKey, Code> {
-        if self.header.is_some_and(|header| header.algorithm == b'A') {
-            return Err(Code::KEY_ALGORITHM);
-        }
-        DesKey::new(&self.clear).map_err(Code::from)
+    pub(crate) fn des(&self) -> Result<Arc<DesKey>, Code> {
+        self.is_des()?;
+        Ok(self.des.get_or_init(|| DesKey::new(&self.clear).map(Arc::new)).clone()?)
+    }
+
+    /// Its schedules as the base derivation key of DUKPT with triple DES.
+    pub(super) fn base(&self) -> Result<&BaseDerivationKey, Code> {
+        self.is_des()?;
+        let base = self.base.get_or_init(|| BaseDerivationKey::new(&self.clear).map(Box::new));
+        base.as_deref().map_err(|error| Code::from(*error))
+    }
+
+    fn is_des(&self) -> Result<(), Code> {
+        let is_aes = self.header.is_some_and(|header| header.algorithm == b'A');
+        if is_aes { Err(Code::KEY_ALGORITHM) } else { Ok(()) }
     }
 }
+
+/// Keys of one text, each as it was opened for a role.
+type Roles = Arc<[(Role, Arc<Opened>)]>;
 
 /// The local master keys of a device, by the numbers that commands name them by.
 pub(crate) struct Lmks {
@@ -103,6 +130,9 @@ pub(crate) struct Lmks {
     tables: DesKey,
     /// For PINs.
     pins: PinCipher,
+    /// Keys by their characters in a command. A text that does not open is not kept.
+    opened: Cache<Box<str>, Roles>,
+    names: RandomState,
 }
 
 /// What every octet of key 01 is changed by to encrypt decimalization tables.
@@ -121,6 +151,8 @@ impl Lmks {
             check_value: DesKey::new(&thales_block::test_lmk::TRIPLE_DES)?.check_value(),
             tables: DesKey::new(&thales_block::test_lmk::TRIPLE_DES.map(|octet| octet ^ TABLES))?,
             pins: PinCipher::new(&thales_block::test_lmk::AES)?,
+            opened: Cache::new(),
+            names: RandomState::new(),
         })
     }
 
@@ -153,11 +185,25 @@ impl Lmks {
         }
     }
 
-    /// Opens a key for a role.
-    pub(crate) fn open(&self, key: KeyField<'_>, role: &Role) -> Result<Opened, Code> {
-        if !key.0.starts_with('S') {
-            return self.open_variant(key, role);
+    /// Opens a key for a role, or finds it opened.
+    pub(crate) fn open(&self, key: KeyField<'_>, role: &Role) -> Result<Arc<Opened>, Code> {
+        let roles = self.opened.find(key.0).unwrap_or_default();
+        if let Some((_, opened)) = roles.iter().find(|(opened_for, _)| opened_for == role) {
+            return Ok(Arc::clone(opened));
         }
+        let opened = if key.0.starts_with('S') {
+            self.open_block_for(key, role)
+        } else {
+            self.open_variant(key, role)
+        };
+        let opened = Arc::new(opened?);
+        let roles = roles.iter().cloned().chain([(*role, Arc::clone(&opened))]).collect();
+        self.opened.keep(key.0.into(), roles);
+        Ok(opened)
+    }
+
+    /// Opens a key block, when it is of the role.
+    fn open_block_for(&self, key: KeyField<'_>, role: &Role) -> Result<Opened, Code> {
         let (header, clear) = self.open_block(key)?;
         if !role.usages.contains(&header.usage) {
             return Err(Code::USAGE);
@@ -168,7 +214,7 @@ impl Lmks {
         if header.algorithm != b'A' {
             check_des(&clear, role.is_for_pins)?;
         }
-        Ok(Opened { header: Some(header), clear })
+        Ok(Opened::new(Some(header), clear, &self.names))
     }
 
     /// Opens a key block, whatever it is for.
@@ -188,7 +234,7 @@ impl Lmks {
         for kind in role.types {
             let clear = self.variant.decrypt(*kind, key.0)?;
             match check_des(&clear, role.is_for_pins) {
-                Ok(()) => return Ok(Opened { header: None, clear }),
+                Ok(()) => return Ok(Opened::new(None, clear, &self.names)),
                 Err(code) => parity = code,
             }
         }
@@ -205,5 +251,63 @@ fn check_des(clear: &[u8], is_for_pins: bool) -> Result<(), Code> {
         // The public test keys hold weak ones, and so do keys in the field that serve no PIN.
         Err(HsmError::Key(KeyDefect::Weak | KeyDefect::Repeats)) if !is_for_pins => Ok(()),
         found => found.map_err(Code::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::KEYS;
+    use super::*;
+
+    fn named(name: &str) -> KeyField<'static> {
+        KeyField(KEYS.iter().find(|(key, _)| *key == name).unwrap().1)
+    }
+
+    #[test]
+    fn an_opened_key_is_found_again_and_only_for_the_role_it_was_opened_for() {
+        let lmks = Lmks::test().unwrap();
+        let opened = lmks.open(named("ZPK1"), &Role::ZPK_SOURCE).unwrap();
+        for (name, role, expected) in [
+            ("ZPK1", Role::ZPK_SOURCE, Ok(true)),
+            // The same text for another role is opened anew, and for one that it does not have refused every time.
+            ("ZPK1", Role::ZPK_DESTINATION, Ok(false)),
+            ("ZPK1", Role::BDK, Err(Code::USAGE)),
+            ("ZPK1", Role::BDK, Err(Code::USAGE)),
+            ("ZPK1", Role { modes: b"X", ..Role::ZPK_SOURCE }, Err(Code::MODE_OF_USE)),
+            ("TPK2", Role::ZPK_SOURCE, Ok(false)),
+            ("ZPK1", Role::ZPK_SOURCE, Ok(true)),
+        ] {
+            let found = lmks.open(named(name), &role).map(|found| Arc::ptr_eq(&found, &opened));
+            assert_eq!(found, expected, "{name}");
+        }
+        // What is altered is not found in place of what it was.
+        let altered = named("ZPK1").0.replace("EC921EF9", "EC921EF8");
+        for _ in 0..2 {
+            assert_eq!(lmks.open(KeyField(&altered), &Role::ZPK_SOURCE).err(), Some(Code::KEY_BLOCK));
+        }
+        // One schedule for all who ask, and a name that tells keys apart and not what they are wrapped in.
+        assert!(Arc::ptr_eq(&opened.des().unwrap(), &opened.des().unwrap()));
+        let again = lmks.open(named("ZPK1"), &Role::ZPK_DESTINATION).unwrap();
+        assert_eq!(opened.name, again.name);
+        assert_ne!(opened.name, lmks.open(named("TPK2"), &Role::ZPK_SOURCE).unwrap().name);
+    }
+
+    #[test]
+    fn a_variant_key_is_opened_as_each_of_its_types() {
+        let lmks = Lmks::test().unwrap();
+        let clear = hex::decode("98519E45CBB9291F49EFAD4AFEFDDC79").unwrap();
+        let text = |kind| lmks.variant().encrypt(kind, crate::hsm::variant_lmk::Scheme::U, &clear).unwrap();
+        let (tpk, zpk) = (text(KeyType::TmkTpkPvk), text(KeyType::Zpk));
+        for _ in 0..2 {
+            for (text, role, is_it) in [
+                (&tpk, Role::TPK, true),
+                (&zpk, Role::ZPK_SOURCE, true),
+                (&tpk, Role::ZPK_SOURCE, false),
+                (&zpk, Role::TPK, false),
+            ] {
+                let found = lmks.open(KeyField(text), &role);
+                assert_eq!(found.is_ok_and(|found| *found.clear == clear), is_it, "{text}");
+            }
+        }
     }
 }

@@ -129,13 +129,14 @@ impl<'a> Message<'a> {
             return self.chained::<16>(&key, |data| Ok(cmac(&key, data)));
         }
         let whole = key.des()?;
+        let whole = whole.as_ref();
         match self.algorithm {
-            Algorithm::One => self.chained(&whole, |data| Ok(algorithm1(&whole, padding, data))),
+            Algorithm::One => self.chained(whole, |data| Ok(algorithm1(whole, padding, data))),
             Algorithm::Three => {
                 let left = DesKey::new(key.clear.get(..8).unwrap_or_default())?;
-                self.chained(&left, |data| algorithm3(&whole, padding, data))
+                self.chained(&left, |data| algorithm3(whole, padding, data))
             }
-            Algorithm::Cmac => self.chained(&whole, |data| Ok(cmac(&whole, data))),
+            Algorithm::Cmac => self.chained(whole, |data| Ok(cmac(whole, data))),
         }
     }
 

@@ -8,6 +8,7 @@
 //! The header is echoed and belongs to the caller, who matches answers by it. A command is answered whatever is wrong
 //! with it; an answer tells a code and never what stood in a field. A file for each group of commands.
 
+mod attempts;
 mod card;
 mod code;
 mod cryptogram;
@@ -31,10 +32,14 @@ mod wrapping;
 use super::audit::{Audit, KeyName, Operation};
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, self_test};
+pub use attempts::AttemptLimits;
+use attempts::Attempts;
 use code::Code;
 use fields::Fields;
 use key::Lmks;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What a command answers: a code, and fields when it is done.
 struct Answer {
@@ -78,6 +83,10 @@ pub struct HostHsm {
     random: Box<dyn Random>,
     /// Characters in front of a command.
     header: usize,
+    attempts: Mutex<Attempts>,
+    /// What cards are counted under, in place of their numbers.
+    cards: RandomState,
+    begin: Instant,
     audit: Option<Arc<Audit>>,
 }
 
@@ -92,7 +101,22 @@ impl HostHsm {
     /// [`HsmError::Failure`] when a known answer does not come out.
     pub fn with_test_keys(header: usize) -> Result<Self, HsmError> {
         self_test::passed()?;
-        Ok(Self { lmks: Lmks::test()?, random: Box::new(OpenSslRandom), header, audit: None })
+        Ok(Self {
+            lmks: Lmks::test()?,
+            random: Box::new(OpenSslRandom),
+            header,
+            attempts: Mutex::new(Attempts::new(AttemptLimits::default())),
+            cards: RandomState::new(),
+            begin: Instant::now(),
+            audit: None,
+        })
+    }
+
+    /// The same with other limits on failing verifications. What failed so far is forgotten.
+    #[must_use]
+    pub fn with_attempt_limits(mut self, limits: AttemptLimits) -> Self {
+        self.attempts = Mutex::new(Attempts::new(limits));
+        self
     }
 
     /// The same HSM, which records operations on keys, and refusals for a key's sake, from now on.
@@ -122,8 +146,14 @@ impl HostHsm {
     /// that an answer could bear.
     #[must_use]
     pub fn answer(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let (header, command) = message.split_at_checked(self.header)?;
-        let (letters, fields) = command.split_first_chunk::<2>()?;
+        let mut out = Vec::new();
+        self.answer_to(message, &mut out).then_some(out)
+    }
+
+    /// The same behind what is there; false, and nothing is written, for what is too short.
+    pub(super) fn answer_to(&self, message: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some((header, command)) = message.split_at_checked(self.header) else { return false };
+        let Some((letters, fields)) = command.split_first_chunk::<2>() else { return false };
         let handler = GROUPS.iter().copied().flatten().find(|(name, _)| *name == letters);
         let mut fields = Fields::new(fields);
         let done = match handler {
@@ -133,13 +163,57 @@ impl HostHsm {
         let answer = done.unwrap_or_else(|code| Answer { code, fields: Vec::new() });
         let answer = self.recorded(*letters, answer);
         let [first, second] = *letters;
-        let mut out = Vec::with_capacity(header.len() + 4 + answer.fields.len());
         out.extend_from_slice(header);
         out.extend_from_slice(&[first, second.wrapping_add(1)]);
         out.extend_from_slice(answer.code.text().as_bytes());
         out.extend_from_slice(&answer.fields);
         out.extend_from_slice(fields.trailer());
-        Some(out)
+        true
+    }
+
+    /// Verifies something of a card under the key of this name, unless too many verifications failed: then nothing is
+    /// computed. Commands that come at once on several threads may each fail before the first of them is counted.
+    fn verified<T>(
+        &self,
+        key: u64,
+        card: &[u8],
+        verify: impl FnOnce() -> Result<T, Code>,
+    ) -> Result<T, Code> {
+        let card = self.cards.hash_one((key, card));
+        self.attempts().check(card, self.elapsed()).map_err(|refused| {
+            tracing::debug!(?refused, "not verified");
+            Code::EXHAUSTED
+        })?;
+        let verdict = verify();
+        match &verdict {
+            Ok(_) => self.attempts().succeeded(card),
+            Err(Code::MISMATCH) => self.count_failure(card),
+            Err(_) => {}
+        }
+        verdict
+    }
+
+    fn count_failure(&self, card: u64) {
+        let noted = self.attempts().failed(card, self.elapsed());
+        if noted.is_locked {
+            tracing::warn!("a card is locked: too many verifications in a row failed");
+        }
+        if noted.is_last_of_minute {
+            tracing::error!(
+                "too many verifications failed within a minute: nothing is verified until it is over"
+            );
+        }
+        if noted.forgotten > 0 {
+            tracing::error!(cards = noted.forgotten, "failing verifications are forgotten before their time");
+        }
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
     }
 
     /// That the LMK a command names is loaded.
@@ -296,5 +370,60 @@ pub(super) mod tests {
             .map(|(at, octet)| if at == 40 { b'0' + (octet + 1) % 10 } else { *octet })
             .collect::<Vec<_>>();
         assert_eq!(&ask(&altered)[2..4], "A4");
+    }
+
+    #[test]
+    fn what_keeps_failing_is_answered_39_and_not_computed() {
+        // Good, failing; the same card in other clothes; another card or key, which goes on.
+        let rows = [
+            [
+                "DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194",
+                "DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2195",
+                "DC TPK PVKV2 E57BC634D4717907 01 600000000000 2 2195",
+                "EC ZPK1 PVKV AD72F973446E84E7 01 850103093936 1 7548",
+            ],
+            [
+                "EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093936 709F26B22464E96A 50103093936N 588664FFFFFF",
+                "EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093936 709F26B22464E96A 50103093936N 588665FFFFFF",
+                "EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093936 0123456789012345 501030N93936 588665FFFFFF",
+                "DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194",
+            ],
+            [
+                "CY CVK 181 502265400089000092 ; 2010 620",
+                "CY CVK 182 502265400089000092 ; 2010 620",
+                "CY CVK 181 502265400089000092 ; 2010 999",
+                "DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194",
+            ],
+        ];
+        let limits = AttemptLimits { in_a_row: 3, ..AttemptLimits::default() };
+        for [good, bad, clothed, other] in rows {
+            let hsm = HostHsm::with_test_keys(0).unwrap().with_attempt_limits(limits);
+            let code = |command: &str| String::from_utf8(hsm.answer(&written(command)).unwrap()).unwrap();
+            let right = code(good)[2..4].to_owned();
+            assert!(["00", "02"].contains(&&*right), "{good}");
+            // Two in a row and a success, then three.
+            for (command, expected) in [
+                (bad, "01"),
+                (bad, "01"),
+                (good, &*right),
+                (bad, "01"),
+                (bad, "01"),
+                (bad, "01"),
+                (bad, "39"),
+                (good, "39"),
+                (clothed, "39"),
+                ("B2 0000", "00"),
+            ] {
+                assert_eq!(&code(command)[2..4], expected, "{command}");
+            }
+            assert!(["00", "02"].contains(&&code(other)[2..4]), "{other}");
+        }
+        // All together.
+        let limits = AttemptLimits { in_a_row: 0, per_minute: 4, ..limits };
+        let hsm = HostHsm::with_test_keys(0).unwrap().with_attempt_limits(limits);
+        for (row, [_, bad, ..]) in rows.iter().chain(&rows).enumerate() {
+            let answer = hsm.answer(&written(bad)).unwrap();
+            assert_eq!(&answer[2..4], if row < 4 { b"01" } else { b"39" }, "{row}");
+        }
     }
 }

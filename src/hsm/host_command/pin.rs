@@ -8,6 +8,7 @@ use crate::hsm::des::DesKey;
 use crate::hsm::dukpt_tdes::{KeySerialNumber, Variant};
 use crate::hsm::pin_block::{AccountField, FormatCode, Pin, PinFormat};
 use crate::hsm::pin_policy::{self, Account, PinKey, Recipient, Side};
+use std::sync::Arc;
 
 pub(super) const COMMANDS: Commands =
     &[(b"CA", terminal_to_zone), (b"CC", zone_to_zone), (b"G0", transaction_to_zone)];
@@ -79,11 +80,11 @@ impl HostHsm {
         &self,
         bdk: KeyField<'_>,
         ksn: KeySerialNumber,
-    ) -> Result<DesKey, Code> {
-        Ok(self.transaction_key(bdk, ksn)?.des_key(Variant::Pin)?)
+    ) -> Result<Arc<DesKey>, Code> {
+        Ok(Arc::new(self.transaction_key(bdk, ksn)?.des_key(Variant::Pin)?))
     }
 
-    fn destination(&self, to: &Destination<'_>) -> Result<DesKey, Code> {
+    fn destination(&self, to: &Destination<'_>) -> Result<Arc<DesKey>, Code> {
         match to.ksn {
             Some(ksn) => self.transaction_pin_key(to.key, ksn),
             None => self.lmks.open(to.key, &Role::ZPK_DESTINATION).and_then(|key| key.des()),
@@ -112,7 +113,7 @@ fn terminal_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Co
     let what = translation(fields)?;
     hsm.lmk(fields.end()?)?;
     let tpk = hsm.lmks.open(tpk, &Role::TPK)?.des()?;
-    hsm.translate(&tpk, &hsm.destination(&Destination { key, ksn })?, &what)
+    hsm.translate(&tpk, hsm.destination(&Destination { key, ksn })?.as_ref(), &what)
 }
 
 /// `CC`: ZPK, ZPK, then as `CA`.
@@ -122,7 +123,7 @@ fn zone_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> 
     let what = translation(fields)?;
     hsm.lmk(fields.end()?)?;
     let source = hsm.lmks.open(source, &Role::ZPK_SOURCE)?.des()?;
-    hsm.translate(&source, &hsm.destination(&Destination { key, ksn: None })?, &what)
+    hsm.translate(&source, hsm.destination(&Destination { key, ksn: None })?.as_ref(), &what)
 }
 
 /// `G0`: BDK with or without a flag, ZPK or BDK with its flag, KSN descriptor (3), KSN, the same of a second
@@ -141,7 +142,7 @@ fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer,
     }
     hsm.lmk(fields.end()?)?;
     let source = hsm.transaction_pin_key(bdk, from_ksn)?;
-    hsm.translate(&source, &hsm.destination(&Destination { key, ksn })?, &what)
+    hsm.translate(&source, hsm.destination(&Destination { key, ksn })?.as_ref(), &what)
 }
 
 #[cfg(test)]

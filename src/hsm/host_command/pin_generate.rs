@@ -37,7 +37,7 @@ fn pin_key<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, Role), Code> {
 impl HostHsm {
     fn pvv(&self, pvk: KeyField<'_>, of: (&Pin, AccountField), index: u8) -> Result<Answer, Code> {
         let pvk = self.pvv_key(pvk, Use::Generate)?;
-        Ok(Answer::done(pvv(&pvk, index, of.0, of.1)?.as_slice()))
+        Ok(Answer::done(pvv(&pvk.key, index, of.0, of.1)?.as_slice()))
     }
 }
 
@@ -58,7 +58,7 @@ fn pvv_of_block(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> 
     let pin = EncryptedPin { block, format: format(fields)?, account: account(fields)? };
     let index = index(fields)?;
     hsm.lmk(fields.end()?)?;
-    let clear = pin.open(&hsm.lmks.open(key, &role)?.des()?)?;
+    let clear = pin.open(hsm.lmks.open(key, &role)?.des()?.as_ref())?;
     hsm.pvv(pvk, (&clear, pin.account), index)
 }
 
@@ -82,7 +82,7 @@ fn offset_of_block(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Cod
     let key = hsm.lmks.open(key, &role)?.des()?;
     let pvk = hsm.offset_key(pvk, Use::Generate)?;
     let pin = EncryptedPin { block, format, account: rule.account }.open(&key)?;
-    offset_answer(&pvk, rule.with(&pvk).offset(&pin, rule.check))
+    offset_answer(&pvk.key, rule.with(&pvk.key).offset(&pin, rule.check))
 }
 
 /// `DE`: PVK, PIN under the LMK, check length (2), account (12), decimalization table (16), validation data
@@ -94,7 +94,7 @@ fn offset_of_sealed(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Co
     hsm.lmk(fields.end()?)?;
     let pvk = hsm.offset_key(pvk, Use::Generate)?;
     let pin = hsm.lmks.pins().open(sealed, rule.account)?;
-    offset_answer(&pvk, rule.with(&pvk).offset(&pin, rule.check))
+    offset_answer(&pvk.key, rule.with(&pvk.key).offset(&pin, rule.check))
 }
 
 /// `EE`: PVK, offset (12), check length (2), account (12), decimalization table (16), validation data (12) →
@@ -108,8 +108,8 @@ fn pin_of_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code>
         return Err(Code::CHECK_LENGTH);
     }
     let pvk = hsm.offset_key(pvk, Use::Generate)?;
-    let pin = rule.with(&pvk).pin(&offset)?;
-    Ok(done_with(&pvk, hsm.lmks.pins().seal(&pin, rule.account)?))
+    let pin = rule.with(&pvk.key).pin(&offset)?;
+    Ok(done_with(&pvk.key, hsm.lmks.pins().seal(&pin, rule.account)?))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ fn to_lmk(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<Answer,
     let encrypted = EncryptedPin { block, format: format(fields)?, account: account(fields)? };
     hsm.lmk(fields.end()?)?;
     pin_policy::permits(encrypted.format, LIKE, AccountChange::Same, Recipient::Host)?;
-    let pin = encrypted.open(&hsm.lmks.open(key, role)?.des()?)?;
+    let pin = encrypted.open(hsm.lmks.open(key, role)?.des()?.as_ref())?;
     Ok(Answer::done(hsm.lmks.pins().seal(&pin, encrypted.account)?))
 }
 

@@ -12,6 +12,7 @@ use crate::hsm::pin_verification::{
     DecimalizationTable, Ibm3624, Offset, TableCheck, ValidationData, verify_pvv,
 };
 use crate::hsm::variant_lmk::KeyType;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[
@@ -44,6 +45,12 @@ impl Use {
             Use::Generate => b"CG",
         }
     }
+}
+
+/// A PIN verification key, and the name that its failures are counted under.
+pub(super) struct Pvk {
+    name: u64,
+    pub(super) key: Arc<DesKey>,
 }
 
 /// How PINs of an account are computed: check length (2), account (12), decimalization table (16), validation
@@ -95,17 +102,19 @@ pub(super) fn index(fields: &mut Fields<'_>) -> Result<u8, Code> {
 
 impl HostHsm {
     /// Opens a PVK for PVVs.
-    pub(super) fn pvv_key(&self, key: KeyField<'_>, what_for: Use) -> Result<DesKey, Code> {
+    pub(super) fn pvv_key(&self, key: KeyField<'_>, what_for: Use) -> Result<Pvk, Code> {
         self.verification_key(key, &Role { modes: what_for.modes(), ..PVV_KEY })
     }
 
     /// Opens a PVK for IBM 3624.
-    pub(super) fn offset_key(&self, key: KeyField<'_>, what_for: Use) -> Result<DesKey, Code> {
+    pub(super) fn offset_key(&self, key: KeyField<'_>, what_for: Use) -> Result<Pvk, Code> {
         self.verification_key(key, &Role { modes: what_for.modes(), ..OFFSET_KEY })
     }
 
-    fn verification_key(&self, key: KeyField<'_>, role: &Role) -> Result<DesKey, Code> {
-        self.lmks.open(key, role).and_then(|key| key.des()).map_err(Code::of_destination)
+    fn verification_key(&self, key: KeyField<'_>, role: &Role) -> Result<Pvk, Code> {
+        let opened = self.lmks.open(key, role);
+        let pvk = opened.and_then(|opened| Ok(Pvk { name: opened.name, key: opened.des()? }));
+        pvk.map_err(Code::of_destination)
     }
 
     /// Reads a [`Rule`].
@@ -138,19 +147,26 @@ impl HostHsm {
 
     fn verify_pvv(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByPvv<'_>) -> Result<Answer, Code> {
         let pvk = self.pvv_key(pvk, Use::Verify)?;
-        let pin = what.pin.open(key)?;
-        verify_pvv(&pvk, what.index, &pin, what.account, what.pvv.as_bytes())?;
+        // The first of the twelve digits plays no part in a PVV: with another one the card is no other.
+        let [_, card @ ..] = what.account.digits();
+        self.verified(pvk.name, card, || {
+            let pin = what.pin.open(key)?;
+            Ok(verify_pvv(&pvk.key, what.index, &pin, what.account, what.pvv.as_bytes())?)
+        })?;
         Ok(Answer::done(""))
     }
 
     fn verify_offset(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByOffset) -> Result<Answer, Code> {
         let pvk = self.offset_key(pvk, Use::Verify)?;
-        let pin = what.pin.open(key)?;
-        if !(4..=what.offset.length()).contains(&what.rule.check) {
-            return Err(Code::INPUT);
-        }
-        what.rule.with(&pvk).verify(&pin, &what.offset)?;
-        Ok(done_with(&pvk, ""))
+        // What the PIN is computed of, not the account beside it, which no PIN block of format 1 is bound to.
+        self.verified(pvk.name, what.rule.validation.octets(), || {
+            let pin = what.pin.open(key)?;
+            if !(4..=what.offset.length()).contains(&what.rule.check) {
+                return Err(Code::INPUT);
+            }
+            Ok(what.rule.with(&pvk.key).verify(&pin, &what.offset)?)
+        })?;
+        Ok(done_with(&pvk.key, ""))
     }
 }
 

@@ -325,7 +325,7 @@ impl HostHsm {
             whole(header)?;
         }
         let is_aes = opened.header.is_some_and(|header| header.algorithm == b'A');
-        Ok(Zone { clear: opened.clear, is_aes })
+        Ok(Zone { clear: opened.clear.clone(), is_aes })
     }
 
     /// Puts a key under a zone's: a block's TR-31 version is `B` under DES and `D` under AES unless another is named.
