@@ -422,14 +422,14 @@ async fn drain(switch: &Switch, serving: &mut tokio::task::JoinSet<()>) {
 }
 
 /// The signals that ask the daemon to end. One that comes after `watch` is not lost, and ends nothing by itself.
-struct EndSignals {
+pub(crate) struct EndSignals {
     runtime: tokio::runtime::Runtime,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl EndSignals {
-    fn watch() -> Result<Self> {
+    pub(crate) fn watch() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let context = runtime.enter();
@@ -438,7 +438,7 @@ impl EndSignals {
         Ok(Self { runtime, terminate, interrupt })
     }
 
-    fn wait(mut self) {
+    pub(crate) fn wait(mut self) {
         self.runtime.block_on(async {
             tokio::select! {
                 _ = self.terminate.recv() => {}

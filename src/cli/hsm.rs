@@ -1,34 +1,30 @@
 //! `tollgate hsm`: the software HSM behind host commands.
 
 use super::key::{UsageArg, component};
+use crate::clock::Clock;
 use crate::hsm::Algorithm;
-use crate::hsm::audit;
+use crate::hsm::audit::{self, Audit};
 use crate::hsm::host_client::form_under_test_lmk;
-use crate::hsm::host_command::HostHsm;
-use crate::hsm::host_command::server::{self, Limits};
+use crate::hsm::host_command::server::{self, Limits, Server};
+use crate::hsm::host_command::{AttemptLimits, HostHsm};
+use crate::server::EndSignals;
+use crate::tls::{ServerTls, ServerTlsFiles};
 use anyhow::{Context as _, Result};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// `tollgate hsm …`
 #[derive(Debug, Subcommand)]
 pub(super) enum HsmVerb {
-    /// Answer payShield-compatible host commands over TCP
-    Serve {
-        /// Address to listen on
-        #[arg(long, default_value = "127.0.0.1:1500")]
-        listen: SocketAddr,
-        /// Characters in front of every command and answer
-        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=255))]
-        header: u8,
-        /// Serve under the public test LMKs, which everybody knows: for tests only
-        #[arg(long, required = true)]
-        test_lmk: bool,
-    },
+    /// Answer payShield-compatible host commands over TCP or TLS, until SIGTERM or SIGINT
+    Serve(Serve),
     /// Form a key of components under the public test LMK, as a device's console does under its own
     Form {
         /// What it is for
@@ -70,13 +66,77 @@ impl AuditVerb {
     }
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:1500")]
+    listen: SocketAddr,
+    /// Characters in front of every command and answer
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=255))]
+    header: u8,
+    /// Serve under the public test LMKs, which everybody knows: for tests only
+    #[arg(long, required = true)]
+    test_lmk: bool,
+    /// Threads that answer
+    #[arg(long, default_value = "1")]
+    threads: NonZeroUsize,
+    /// Connections at once; a further one is closed
+    #[arg(long, default_value_t = 4096)]
+    max_connections: u32,
+    /// Octets of a command without its length; a longer one closes its connection
+    #[arg(long, default_value_t = 32_768)]
+    max_message: u16,
+    /// Milliseconds that a connection may be open without a command; 0 for ever
+    #[arg(long, default_value_t = 3_600_000)]
+    idle_ms: u64,
+    /// Milliseconds that the rest of a command, a TLS handshake or taking the answers may take, and the end
+    #[arg(long, default_value_t = 30_000)]
+    patience_ms: u64,
+    /// Record operations on keys, and refusals for a key's sake, in this file
+    #[arg(long)]
+    audit_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: Tls,
+    #[command(flatten)]
+    attempts: Attempts,
+    /// What is told on stderr: error, warn, info, debug
+    #[arg(long, default_value = "info")]
+    log: tracing::Level,
+}
+
+#[derive(Debug, Args)]
+struct Tls {
+    /// Certificate and its chain, PEM: connections are under TLS 1.2 or 1.3 then, and no others are served
+    #[arg(long, requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Authorities, PEM: a client must show a certificate that one of them signed
+    #[arg(long, requires = "tls_certificate")]
+    tls_client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Attempts {
+    /// Verifications of one card under one key that may fail in a row before they are answered 39; 0 for no limit
+    #[arg(long, default_value_t = 5)]
+    failures_in_a_row: u32,
+    /// Minutes that such a card is locked, and that a failure counts
+    #[arg(long, default_value_t = 1440, value_parser = clap::value_parser!(u32).range(1..=525_600))]
+    lock_minutes: u32,
+    /// Verifications of all cards that may fail within 60 seconds before all are answered 39; 0 for no limit
+    #[arg(long, default_value_t = 1000)]
+    failures_per_minute: u32,
+}
+
 impl HsmVerb {
     /// Runs the verb.
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<u8> {
         // There are no other LMKs so far: the flag is asked for, so that nobody is surprised.
         match self {
+            HsmVerb::Serve(serve) => serve.run(out),
             HsmVerb::Audit(verb) => verb.run(out),
-            HsmVerb::Serve { listen, header, test_lmk: _ } => Self::serve(*listen, *header, out),
             HsmVerb::Form { usage, components, test_lmk: _ } => {
                 let parts: Vec<_> =
                     components.iter().map(|file| component(file, Algorithm::Des)).collect::<Result<_>>()?;
@@ -86,27 +146,94 @@ impl HsmVerb {
             }
         }
     }
+}
 
-    /// Runs until it is interrupted. When it is ready it prints one line of JSON with its address.
-    fn serve(listen: SocketAddr, header: u8, out: &mut dyn Write) -> Result<u8> {
-        let hsm = Arc::new(HostHsm::with_test_keys(usize::from(header))?);
-        let _ = writeln!(
-            std::io::stderr(),
+impl Serve {
+    /// Runs until it is asked to end. When it is ready it prints one line of JSON with its address.
+    fn run(&self, out: &mut dyn Write) -> Result<u8> {
+        let _ = tracing_subscriber::fmt().with_max_level(self.log).with_writer(std::io::stderr).try_init();
+        tracing::warn!(
+            test_lmk = self.test_lmk,
             "host commands under the public test LMKs: whatever stands under them is known to everybody"
         );
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let listener =
-                server::listen(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-            let ready = serde_json::json!({ "ready": true, "listen": listener.local_addr()?.to_string() });
-            writeln!(out, "{ready}")?;
-            out.flush()?;
-            tokio::select! {
-                never = server::serve(hsm, listener, Limits::default()) => match never {},
-                interrupted = tokio::signal::ctrl_c() => interrupted?,
-            }
-            anyhow::Ok(())
+        self.say_what_is_short();
+        let server = self.server()?;
+        let listener =
+            server::bind(self.listen).with_context(|| format!("cannot listen on {}", self.listen))?;
+        let (signals, stop) = (EndSignals::watch()?, CancellationToken::new());
+        let ended = stop.clone();
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            signals.wait();
+            ended.cancel();
         })?;
+        let ready = serde_json::json!({ "ready": true, "listen": listener.local_addr()?.to_string() });
+        writeln!(out, "{ready}")?;
+        out.flush()?;
+        server::serve(&server, listener, &stop)?;
         Ok(0)
+    }
+}
+
+impl Serve {
+    fn server(&self) -> Result<Server> {
+        let limits = Limits {
+            connections: usize::try_from(self.max_connections)?,
+            message: usize::from(self.max_message),
+            patience: Duration::from_millis(self.patience_ms),
+            idle: (self.idle_ms > 0).then(|| Duration::from_millis(self.idle_ms)),
+        };
+        let hsm = HostHsm::with_test_keys(usize::from(self.header))?;
+        let mut hsm = hsm.with_attempt_limits(self.attempts.limits());
+        if let Some(file) = &self.audit_file {
+            let clock = Clock::system(0).context("clock")?;
+            let audit = Audit::open(file, clock, 0).with_context(|| file.display().to_string())?;
+            hsm = hsm.with_audit(Arc::new(audit));
+        }
+        let hsm = Arc::new(hsm);
+        Ok(Server { hsm, limits, threads: self.threads, tls: self.tls.load()? })
+    }
+
+    /// Tells what the system or the settings do not let it keep.
+    fn say_what_is_short(&self) {
+        // The listener, the runtimes' own, the standard streams, and some to spare.
+        let needed = u64::from(self.max_connections) + 64 + 8 * self.threads.get() as u64;
+        match server::raise_open_files() {
+            Ok(files) if files < needed => {
+                tracing::warn!(
+                    files,
+                    needed,
+                    "fewer files may be open than the connections that are allowed"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+        }
+        if self.attempts.failures_in_a_row > 0 && !self.attempts.limits().are_kept() {
+            tracing::warn!(
+                "more verifications may fail than are remembered until they do not count any more"
+            );
+        }
+    }
+}
+
+impl Tls {
+    fn load(&self) -> Result<Option<ServerTls>> {
+        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else { return Ok(None) };
+        let (certificate, key) = (certificate.clone(), key.clone());
+        Ok(Some(ServerTls::load(&ServerTlsFiles {
+            certificate,
+            key,
+            client_ca: self.tls_client_ca.clone(),
+        })?))
+    }
+}
+
+impl Attempts {
+    fn limits(&self) -> AttemptLimits {
+        AttemptLimits {
+            in_a_row: self.failures_in_a_row,
+            lock: Duration::from_mins(u64::from(self.lock_minutes)),
+            per_minute: self.failures_per_minute,
+        }
     }
 }

@@ -11,6 +11,7 @@
 mod attempts;
 mod card;
 mod code;
+mod connection;
 mod cryptogram;
 mod data;
 mod device;
