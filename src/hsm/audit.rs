@@ -1,5 +1,5 @@
 //! The audit file: a record of every operation on keys, durable before its result is handed out, and of every refusal
-//! for a key's sake (PCI PIN 13-9 and 33, PCI DSS 10.2 and 10.3). Its lines are drawn in [`super::audit_chain`].
+//! for a key's sake (PCI DSS 10.2 and 10.3). Its lines are drawn in [`super::audit_chain`].
 //!
 //! Several processes may append to one file: each takes the file's lock, and reads its end anew when another wrote.
 //! What a crash left of a last line is cut off, and a record says so; nothing else is ever taken from the file.

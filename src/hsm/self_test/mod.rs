@@ -56,7 +56,7 @@ pub(super) fn run() -> Result<(), HsmError> {
     random::check_health(&OpenSslRandom)
 }
 
-/// [`run`] once in the life of a process, before the first HSM of it serves (FIPS 140-3, 7.10.2).
+/// [`run`] once in the life of a process, before the first HSM of it serves (ISO/IEC 19790, 7.10.2).
 ///
 /// # Errors
 /// As [`run`], for good: what failed once does not serve later.
