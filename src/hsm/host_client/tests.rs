@@ -112,10 +112,12 @@ async fn attend(mut stream: DuplexStream, manner: Manner, header: usize) -> io::
         let (number, command) = command.split_at(header);
         if command == b"NC" {
             diagnostics += 1;
-            let code = match manner {
-                Manner::Unwell(code) => code,
-                Manner::WellFor(count) if diagnostics > count => "41",
-                _ => "00",
+            let code = if let Manner::Unwell(code) = manner {
+                code
+            } else if matches!(manner, Manner::WellFor(count) if diagnostics > count) {
+                "41"
+            } else {
+                "00"
             };
             send(&mut stream, &[number, b"ND", code.as_bytes(), b"0123456789ABCDEFtest"]).await?;
             continue;
