@@ -73,7 +73,18 @@ impl SoftHsm {
         zmk: &Key<Zmk>,
         text: &str,
     ) -> Result<(KeyBlock, String), HsmError> {
-        let taken = self.take_block(usage, zmk, text);
+        self.import_block_if(usage, zmk, text, |_| Ok(()))
+    }
+
+    /// As [`SoftHsm::import_block`], if the key's kind is acceptable besides.
+    pub(super) fn import_block_if(
+        &self,
+        usage: Usage,
+        zmk: &Key<Zmk>,
+        text: &str,
+        acceptable: impl FnOnce(KeyKind) -> Result<(), HsmError>,
+    ) -> Result<(KeyBlock, String), HsmError> {
+        let taken = self.take_block(usage, zmk, text, acceptable);
         let name = match &taken {
             Ok((_, kcv)) => KeyName::checked(usage, kcv),
             Err(_) => KeyName::for_usage(usage),
@@ -83,7 +94,13 @@ impl SoftHsm {
         Ok(taken)
     }
 
-    fn take_block(&self, usage: Usage, zmk: &Key<Zmk>, text: &str) -> Result<(KeyBlock, String), HsmError> {
+    fn take_block(
+        &self,
+        usage: Usage,
+        zmk: &Key<Zmk>,
+        text: &str,
+        acceptable: impl FnOnce(KeyKind) -> Result<(), HsmError>,
+    ) -> Result<(KeyBlock, String), HsmError> {
         let version = Version::of(text)?;
         let (zmk_kind, protection) = self.zone_protection(zmk, |kind| match (kind, version) {
             (KeyKind::Des(_), Version::A | Version::B | Version::C)
@@ -95,6 +112,7 @@ impl SoftHsm {
         let (FullHeader { fixed, .. }, clear) = protection.unwrap(text)?;
         check_header(usage, fixed)?;
         let kind = policy::check_import(usage, policy::algorithm(fixed)?, &clear)?;
+        acceptable(kind)?;
         if !zmk_kind.protects(kind) {
             return Err(HsmError::Export);
         }
@@ -111,14 +129,24 @@ impl SoftHsm {
     /// [`HsmError::Export`] for a key that may not leave, or is stronger than the ZMK; else what is wrong with either
     /// block.
     pub fn export_block(&self, key: &KeyBlock, zmk: &Key<Zmk>) -> Result<ExportedKey, HsmError> {
+        self.given(key, zmk, b'E')
+    }
+
+    /// As [`SoftHsm::export_block`], for the other side to keep.
+    pub(super) fn send_block(&self, key: &KeyBlock, zmk: &Key<Zmk>) -> Result<ExportedKey, HsmError> {
+        self.given(key, zmk, b'N')
+    }
+
+    fn given(&self, key: &KeyBlock, zmk: &Key<Zmk>, exportability: u8) -> Result<ExportedKey, HsmError> {
         let name = KeyName::header(key);
-        let sent =
-            self.give_block(key, zmk).map_err(|error| self.refused(Operation::Export, &name, error))?;
+        let sent = self
+            .give_block(key, zmk, exportability)
+            .map_err(|error| self.refused(Operation::Export, &name, error))?;
         self.record(Operation::Export, &name)?;
         Ok(sent)
     }
 
-    fn give_block(&self, key: &KeyBlock, zmk: &Key<Zmk>) -> Result<ExportedKey, HsmError> {
+    fn give_block(&self, key: &KeyBlock, zmk: &Key<Zmk>, exportability: u8) -> Result<ExportedKey, HsmError> {
         let (header, clear) = self.clear(key)?;
         let kind = KeyKind::of(policy::algorithm(header)?, clear.len())?;
         let usage = policy::usage(header, kind)?;
@@ -130,7 +158,7 @@ impl SoftHsm {
             return Err(HsmError::Export);
         }
         let ([code, ..], [mode, ..]) = outside(usage) else { return Err(HsmError::Export) };
-        let sent = Header { usage: **code, mode: *mode, ..header };
+        let sent = Header { usage: **code, mode: *mode, exportability, ..header };
         let mut pad = Zeroizing::new([0; PAD]);
         self.random.fill(pad.as_mut_slice())?;
         let longest = match kind {

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn generated_keys_are_new_and_known_by_their_kcv() {
         let hsm = hsm();
-        for usage in [Usage::Tmk, Usage::Tpk, Usage::Zpk, Usage::Tdk, Usage::Tak, Usage::Zak] {
+        for usage in [Usage::Tmk, Usage::Tpk, Usage::Zpk, Usage::Tdk, Usage::Tak, Usage::Zak, Usage::Zmk] {
             let (one, kcv) = hsm.generate(usage, KeyLength::Double).unwrap();
             let (two, _) = hsm.generate(usage, KeyLength::Double).unwrap();
             assert_ne!(one, two);

@@ -49,6 +49,7 @@ pub mod token;
 pub mod track;
 pub mod variant_lmk;
 mod working_key;
+mod zone_key;
 
 pub use aes::AesLength;
 pub use audit::Audit;
@@ -60,9 +61,10 @@ pub use lmk::{Lmk, LmkError, LmkFile, LmkKeys, LmkRing, LmkSettings};
 pub use policy::{Algorithm, KeyKind};
 pub use random::{OpenSslRandom, Random};
 pub use soft::SoftHsm;
+pub use zone_key::ZoneKey;
 
 pub use crate::transaction::MacAlgorithm;
-use crate::transaction::{Pan, SealedPan};
+use crate::transaction::{Pan, SealedPan, ZoneUse};
 use std::future::Future;
 use std::pin::Pin;
 use zeroize::Zeroizing;
@@ -319,6 +321,23 @@ pub trait Hsm: Send + Sync {
     /// A key's defect.
     fn issue_keys<'a>(&'a self, tmk: &'a Key<Tmk>, form: crate::transaction::KeyForm)
     -> Verb<'a, IssuedKeys>;
+    /// Makes a double-length zone key and wraps it under the ZMK, for the issuer to take.
+    ///
+    /// # Errors (of the future)
+    /// A key's defect.
+    fn make_zone_key<'a>(&'a self, zmk: &'a Key<Zmk>, of: ZoneUse) -> Verb<'a, ZoneKey>;
+    /// Takes a zone key that the issuer sent: its key block under the LMK, and its check value.
+    ///
+    /// # Errors (of the future)
+    /// [`HsmError::KeyBlockForm`] and [`HsmError::KeyBlock`] when it is no block, or altered or under another ZMK;
+    /// [`HsmError::KeyUsage`] and [`HsmError::KeyMode`] when its header says that it is for something else;
+    /// [`HsmError::Key`] for a key that is not acceptable.
+    fn take_zone_key<'a>(
+        &'a self,
+        zmk: &'a Key<Zmk>,
+        of: ZoneUse,
+        sent: &'a str,
+    ) -> Verb<'a, (KeyBlock, String)>;
     /// Verifies a PIN block under a ZPK against a reference PIN: for an issuer.
     ///
     /// # Errors (of the future)

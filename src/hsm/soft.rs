@@ -19,10 +19,11 @@ use super::seal::DataKeys;
 use super::working_key::{Schedule, WorkingKey};
 use super::{
     Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, KeyDefect, KeyUse, MacAlgorithm, MacCheck, MacKey,
-    Open, Opened, TerminalKeys, Tmk, Usage, Verb, Zpk, mac, pin_block, policy, self_test, track,
+    Open, Opened, TerminalKeys, Tmk, Usage, Verb, Zmk, ZoneKey, Zpk, mac, pin_block, policy, self_test,
+    track,
 };
 use crate::clock::Clock;
-use crate::transaction::{KeyForm, Pan, SealedPan, Track2};
+use crate::transaction::{KeyForm, Pan, SealedPan, Track2, ZoneUse};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -288,6 +289,19 @@ impl Hsm for SoftHsm {
 
     fn issue_keys<'a>(&'a self, tmk: &'a Key<Tmk>, form: KeyForm) -> Verb<'a, IssuedKeys> {
         Box::pin(async move { self.make_keys(tmk, form) })
+    }
+
+    fn make_zone_key<'a>(&'a self, zmk: &'a Key<Zmk>, of: ZoneUse) -> Verb<'a, ZoneKey> {
+        Box::pin(async move { self.zone_key(zmk, of) })
+    }
+
+    fn take_zone_key<'a>(
+        &'a self,
+        zmk: &'a Key<Zmk>,
+        of: ZoneUse,
+        sent: &'a str,
+    ) -> Verb<'a, (KeyBlock, String)> {
+        Box::pin(async move { self.open_zone_key(zmk, of, sent) })
     }
 
     fn verify_pin<'a>(
@@ -601,13 +615,15 @@ mod tests {
             (Usage::Zak, verify(MacKey::Zone(&zak))),
             (Usage::Zpk, now(hsm.verify_pin(&Key::of(key.clone()), block, &card, &reference)).err()),
             (Usage::Tmk, now(hsm.issue_keys(&Key::of(key.clone()), KeyForm::Double)).err()),
+            (Usage::Zmk, now(hsm.make_zone_key(&Key::of(key.clone()), ZoneUse::Zpk)).err()),
+            (Usage::Zmk, now(hsm.take_zone_key(&Key::of(key.clone()), ZoneUse::Zak, "B0096")).err()),
         ]
     }
 
     #[test]
     fn every_verb_refuses_every_other_usage_and_every_altered_block() {
         let hsm = SoftHsm::new(&lmk()).unwrap();
-        let usages = [Usage::Tmk, Usage::Tpk, Usage::Tak, Usage::Tdk, Usage::Zpk, Usage::Zak];
+        let usages = [Usage::Tmk, Usage::Tpk, Usage::Tak, Usage::Tdk, Usage::Zpk, Usage::Zak, Usage::Zmk];
         let keys: Vec<KeyBlock> =
             usages.iter().map(|usage| hsm.generate(*usage, KeyLength::Double).unwrap().0).collect();
         let own = |usage: Usage| keys[usages.iter().position(|u| *u == usage).unwrap()].clone();

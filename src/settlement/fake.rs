@@ -1,7 +1,8 @@
 //! A store and an HSM in memory, for the tests of this room alone.
 
 use crate::hsm::{
-    Forward, Hsm, HsmError, IssuedKeys, Key, MacAlgorithm, MacCheck, MacKey, Open, Opened, Tmk, Verb, Zpk,
+    Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, MacAlgorithm, MacCheck, MacKey, Open, Opened, Tmk,
+    Verb, Zmk, ZoneKey, Zpk,
 };
 use crate::ledger::Posting;
 use crate::lifecycle::State;
@@ -11,7 +12,7 @@ use crate::store::{
 };
 use crate::transaction::{
     Amount, AuthCode, BatchNo, Currency, Day, IssuerId, KeyForm, Kind, LinkTime, Mid, NodeId, Pan,
-    ProcessingCode, Refusal, Rrn, SealedPan, Stan, TerminalDialect, Tid, TxnId,
+    ProcessingCode, Refusal, Rrn, SealedPan, Stan, TerminalDialect, Tid, TxnId, ZoneUse,
 };
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
@@ -231,6 +232,17 @@ impl Hsm for FakeHsm {
         })
     }
     fn issue_keys<'a>(&'a self, _tmk: &'a Key<Tmk>, _form: KeyForm) -> Verb<'a, IssuedKeys> {
+        refuse()
+    }
+    fn make_zone_key<'a>(&'a self, _zmk: &'a Key<Zmk>, _of: ZoneUse) -> Verb<'a, ZoneKey> {
+        refuse()
+    }
+    fn take_zone_key<'a>(
+        &'a self,
+        _zmk: &'a Key<Zmk>,
+        _of: ZoneUse,
+        _sent: &'a str,
+    ) -> Verb<'a, (KeyBlock, String)> {
         refuse()
     }
     fn verify_pin<'a>(

@@ -9,6 +9,7 @@ mod pan;
 mod refusal;
 mod reply;
 mod request;
+mod zone;
 
 pub use amount::{Amount, AmountError, Currency};
 pub use identity::{
@@ -23,3 +24,4 @@ pub use request::{
     CardData, KeyForm, Kind, NetworkRequest, NetworkVerb, OriginalKey, PaymentRequest, PinEntry, Request,
     ReversalRequest, SettlementRequest, Side, SideTotals, Totals, UploadEnd, UploadItem, UploadRequest,
 };
+pub use zone::ZoneUse;

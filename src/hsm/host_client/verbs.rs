@@ -6,9 +6,9 @@ use crate::hsm::cipher::{Padding, blocks, xor};
 use crate::hsm::pin_block::AccountField;
 use crate::hsm::{
     Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, MacAlgorithm, MacCheck, MacKey, Open, Opened, Tdk,
-    TerminalKeys, Tmk, Verb, Zpk, track,
+    TerminalKeys, Tmk, Verb, Zmk, ZoneKey, Zpk, track,
 };
-use crate::transaction::{KeyForm, Pan, SealedPan, Track2};
+use crate::transaction::{KeyForm, Pan, SealedPan, Track2, ZoneUse};
 use zeroize::Zeroizing;
 
 /// Octets of a MAC on the wire, and of a cipher block.
@@ -148,6 +148,9 @@ impl HostClient {
     }
 }
 
+/// Zone keys are exchanged on a device's console.
+const NO_ZONE_KEYS: HsmError = HsmError::Failure("zone keys are exchanged on the device's console");
+
 impl Hsm for HostClient {
     fn open<'a>(&'a self, open: Open<'a>) -> Verb<'a, Opened> {
         Box::pin(async move { self.open_message(&open).await })
@@ -171,6 +174,19 @@ impl Hsm for HostClient {
 
     fn issue_keys<'a>(&'a self, tmk: &'a Key<Tmk>, form: KeyForm) -> Verb<'a, IssuedKeys> {
         Box::pin(async move { self.make_keys(tmk, form).await })
+    }
+
+    fn make_zone_key<'a>(&'a self, _zmk: &'a Key<Zmk>, _of: ZoneUse) -> Verb<'a, ZoneKey> {
+        Box::pin(async { Err(NO_ZONE_KEYS) })
+    }
+
+    fn take_zone_key<'a>(
+        &'a self,
+        _zmk: &'a Key<Zmk>,
+        _of: ZoneUse,
+        _sent: &'a str,
+    ) -> Verb<'a, (KeyBlock, String)> {
+        Box::pin(async { Err(NO_ZONE_KEYS) })
     }
 
     /// A device compares no PIN with one in clear: its commands take an offset or a PVV.
