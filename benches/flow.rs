@@ -143,7 +143,7 @@ fn furnish(hsm: &SoftHsm, backend: &mut dyn store::Backend) -> Fallible<()> {
     let zpk = Some(block(Usage::Zpk, &ZPK)?.as_str().to_owned());
     let mut references = vec![
         Reference::Merchant(merchant),
-        Reference::Issuer(Issuer { id, acquirer_code: "48310000".into(), zpk, zak: None }),
+        Reference::Issuer(Issuer { id, acquirer_code: "48310000".into(), zpk, zak: None, zmk: None }),
         Reference::Route(Route { prefix: "622588".into(), pan_min: 12, pan_max: 19, issuer: id }),
     ];
     references.extend((0..IN_FLIGHT).map(|terminal| {

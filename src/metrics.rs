@@ -36,6 +36,8 @@ pub const ISSUER_UP: &str = "tollgate_issuer_up";
 pub const ISSUER_IN_FLIGHT: &str = "tollgate_issuer_in_flight";
 /// Connections to an issuer that were begun; label `issuer`.
 pub const ISSUER_CONNECTS: &str = "tollgate_issuer_connects_total";
+/// Changes of keys shared with issuers; labels `issuer`, `key`, `result`.
+pub const ZONE_KEY_CHANGES: &str = "tollgate_zone_key_changes_total";
 /// Store-and-forward entries that wait; label `issuer`.
 pub const SAF_DEPTH: &str = "tollgate_saf_depth";
 /// Commits of the store.
@@ -83,6 +85,7 @@ const FIGURES: &[Figure] = &[
     figure(ISSUER_UP, Shape::Gauge, Unit::Count, "1 while the issuer link is signed on, else 0."),
     figure(ISSUER_IN_FLIGHT, Shape::Gauge, Unit::Count, "Requests to the issuer without an answer yet."),
     figure(ISSUER_CONNECTS, Shape::Counter, Unit::Count, "Connections to the issuer that were begun."),
+    figure(ZONE_KEY_CHANGES, Shape::Counter, Unit::Count, "Attempts to change a key shared with an issuer: agreed, taken, unanswered, refused (by the issuer), rejected (by us)."),
     figure(SAF_DEPTH, Shape::Gauge, Unit::Count, "Store-and-forward entries that wait for the issuer."),
     figure(COMMITS, Shape::Counter, Unit::Count, "Commits of the store."),
     figure(COMMIT_ROWS, Shape::Histogram, Unit::Count, "Operations per commit of the store."),
@@ -201,6 +204,11 @@ impl AnswerMeter {
         answers.increment(1);
         seconds.record(took);
     }
+}
+
+/// An attempt to change a key shared with an issuer ended.
+pub fn zone_key_change(issuer: &str, key: &'static str, result: &'static str) {
+    counter!(ZONE_KEY_CHANGES, "issuer" => issuer.to_owned(), "key" => key, "result" => result).increment(1);
 }
 
 /// How many store-and-forward entries wait for an issuer.

@@ -88,6 +88,8 @@ pub struct IssuerLink {
     pub options: LinkOptions,
     /// How long the issuer may take to answer.
     pub answer: Duration,
+    /// After so many hours the keys shared with it are changed; 0: when that is asked for.
+    pub key_change_hours: u32,
 }
 
 /// Where a running daemon can be reached.
@@ -269,7 +271,7 @@ fn follow_lmks(lmks: &LmkRing, moved: bool, ticks: u32) {
 /// How many entries wait for each issuer.
 fn measure_saf(reader: &mut dyn Reader, shared: &Shared) {
     let Ok(depths) = reader.saf_depth() else { return };
-    for issuer in shared.directory().issuers.keys() {
+    for issuer in &shared.directory().issuers {
         let waiting = depths.iter().find(|(of, ..)| of == issuer).map_or(0, |(_, count, _)| *count);
         metrics::saf_depth(issuer.trimmed(), usize::try_from(waiting).unwrap_or(usize::MAX));
     }
@@ -322,6 +324,13 @@ fn worker(
             for issuer in switch.links.keys() {
                 tokio::task::spawn_local(flow::run_saf(Rc::clone(&switch), *issuer));
             }
+            for issuer in &ground.options.issuers {
+                let every = issuer.key_change_hours;
+                tokio::task::spawn_local(flow::run_key_change(Rc::clone(&switch), issuer.issuer, every));
+            }
+        }
+        for issuer in switch.links.keys() {
+            tokio::task::spawn_local(flow::answer_issuer(Rc::clone(&switch), *issuer));
         }
         let mut serving = tokio::task::JoinSet::new();
         for (listener, socket) in sockets {

@@ -12,6 +12,7 @@ mod reference;
 mod run;
 mod settle;
 mod spec;
+mod zone;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Fault, Overrides};

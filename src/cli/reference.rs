@@ -94,6 +94,21 @@ pub(super) enum IssuerVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Show the keys shared with one: check values, when they changed, whether a change is under way
+    Show {
+        /// Its name
+        id: IssuerId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have a running daemon send it a new key
+    ChangeKey {
+        /// Its name
+        id: IssuerId,
+        /// Which key
+        key: super::zone::KeyArg,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,6 +167,7 @@ struct IssuerRow {
     acquirer_code: String,
     zpk: Option<String>,
     zak: Option<String>,
+    zmk: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -403,6 +419,8 @@ pub(super) fn issuer(tools: &mut Tools, verb: &IssuerVerb, out: &mut dyn Write) 
             writeln!(out, "{} issuers, {} routes", counts.0, counts.1)?;
         }
         IssuerVerb::List { json } => list_issuers(tools, *json, out)?,
+        IssuerVerb::Show { id, json } => super::zone::show(tools, *id, *json, out)?,
+        IssuerVerb::ChangeKey { id, key } => super::zone::change(tools, *id, *key, out)?,
     }
     Ok(0)
 }
@@ -418,6 +436,7 @@ fn issuer_of(row: IssuerRow, keys: &[store::NamedKey]) -> anyhow::Result<Issuer>
         acquirer_code: row.acquirer_code,
         zpk: key_block(keys, row.zpk.as_deref(), "zpk")?,
         zak: key_block(keys, row.zak.as_deref(), "zak")?,
+        zmk: key_block(keys, row.zmk.as_deref(), "zmk")?,
     })
 }
 

@@ -135,8 +135,12 @@ fn server_options(config: &Config) -> Result<ServerOptions> {
         dialect: l.dialect,
         options: l.options.clone(),
     });
-    let issuers =
-        config.issuers.iter().map(|i| IssuerLink { issuer: i.id, options: i.link.clone(), answer: i.answer });
+    let issuers = config.issuers.iter().map(|i| IssuerLink {
+        issuer: i.id,
+        options: i.link.clone(),
+        answer: i.answer,
+        key_change_hours: i.key_change_hours,
+    });
     Ok(ServerOptions {
         utc_offset_minutes: config.node.utc_offset_minutes,
         workers: config.switch.workers,

@@ -154,6 +154,8 @@ pub struct Issuer {
     pub answer: Duration,
     /// How its link is run.
     pub link: LinkOptions,
+    /// After so many hours the keys shared with it are changed; 0: when that is asked for.
+    pub key_change_hours: u32,
 }
 
 /// `[switch]`.
@@ -347,7 +349,7 @@ dialect = "edc"
             ..second.link.clone()
         };
         assert_eq!(format!("{named:?}"), format!("{bare:?}"));
-        assert_eq!(first.answer, second.answer);
+        assert_eq!((first.answer, first.key_change_hours), (second.answer, second.key_change_hours));
         assert_ne!(first.link.jitter_seed, second.link.jitter_seed);
     }
 

@@ -277,8 +277,9 @@ fn issuer(section: Section<'_>, name: Option<String>, (node, switch): (Node, Swi
         backoff_max,
         tls: client_tls(&section),
     };
+    let key_change_hours = section.number("key_change_hours", 0..=87_600, 0);
     section.finish();
-    Some(Issuer { id: id?.value, answer, link })
+    Some(Issuer { id: id?.value, answer, link, key_change_hours })
 }
 
 /// `HOST:PORT`; the host is looked up when the link connects.

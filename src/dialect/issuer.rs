@@ -13,6 +13,20 @@
 //! | completion void | 0200 | 020000 | 06 | DE 90 |
 //! | offline sale | 0220 | 000000 | 00 | DE 38 |
 //! | reversal | 0420 | as the original | | DE 90 |
+//!
+//! Either side changes a zone key, with DE 7 and DE 11, and a MAC in DE 128 under the ZAK where the link has one
+//! ([`super::zone_key`]):
+//!
+//! | message | MTI | DE 70 | DE 48 | DE 39 |
+//! |---|---|---|---|---|
+//! | a new key | 0800 | 161 | its key block of version B under the ZMK (X9.143): `P0` a ZPK, `M3` a ZAK | |
+//! | … taken | 0810 | 161 | its check value, 6 hexadecimal digits | 00 |
+//! | … refused | 0810 | 161 | | 30 format, 12 no ZMK, 63 not acceptable or a wrong MAC, 96 ask again |
+//! | a new key is wanted | 0800 | 162 | `ZPK` or `ZAK` | |
+//! | … will be sent | 0810 | 162 | | 00, or as above; the key follows as a 161 of its own |
+//!
+//! A new ZAK serves once its 0810 is written; the one before it is right as well until the first message under the
+//! new one. A ZPK serves from the 0810 on.
 
 use crate::transaction::{Amount, AuthCode, Kind, LinkTime, Mid, Pan, ResponseCode, Rrn, Stan, Tid};
 use iso8583_spec::{EncodeError, Encoder, Mti, Spec, View};

@@ -9,6 +9,7 @@ mod iso87;
 pub mod issuer;
 mod reply;
 mod unionpay;
+pub mod zone_key;
 
 pub use edc::EDC;
 pub use iso87::ISO87_ASCII;

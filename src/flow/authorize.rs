@@ -5,6 +5,7 @@ use super::{Arrival, Place, Switch, Unlocked, Zone};
 use crate::crash;
 use crate::dialect::OnDuplicate;
 use crate::dialect::issuer::{IssuerMessage, Original};
+use crate::hsm::Key;
 use crate::lifecycle::{ClaimKind, Event, State};
 use crate::link::Connection;
 use crate::metrics;
@@ -84,14 +85,8 @@ impl Payment<'_> {
             if !link.client.is_up() {
                 return Err(Refusal::IssuerUnavailable);
             }
-            let zone =
-                switch.shared.directory().issuers.get(&issuer).cloned().ok_or(Refusal::UnknownIssuer)?;
-            let pin_block = match &self.request.pin {
-                None => None,
-                Some(pin) => {
-                    Some(switch.translate_pin(pin, self.unlocked.keys.tpk.as_ref(), &zone, &self.pan).await?)
-                }
-            };
+            let zone = switch.shared.zone(issuer).ok_or(Refusal::UnknownIssuer)?;
+            let pin_block = self.pin_block(&zone).await?;
             let stan = switch.link_stan(link).await.ok_or(Refusal::System)?;
             let new = self.transaction(issuer, Some(stan)).await?;
             let committed = self.store(&new).await;
@@ -105,6 +100,24 @@ impl Payment<'_> {
                 Taken::Elsewhere(_) => return Err(Refusal::System),
                 Taken::Refused(refusal) => return Err(refusal),
             }
+        }
+    }
+
+    /// The PIN block under the issuer's key.
+    async fn pin_block(&self, zone: &Zone) -> Result<Option<[u8; 8]>, Refusal> {
+        let Some(pin) = &self.request.pin else { return Ok(None) };
+        let tpk = self.unlocked.keys.tpk.as_ref();
+        self.switch.translate_pin(pin, tpk, zone, &self.pan).await.map(Some)
+    }
+
+    /// The PIN block under the key that is in force when the request leaves: the issuer's key may have changed while
+    /// the transaction was stored. `None`: that key does not serve, and nothing is sent.
+    async fn pin_block_now(&self, leg: &Leg<'_>) -> Option<Option<[u8; 8]>> {
+        match self.switch.shared.zone(leg.link.issuer) {
+            Some(now) if now.zpk.as_ref().map(Key::block) != leg.zone.zpk.as_ref().map(Key::block) => {
+                self.pin_block(&now).await.ok()
+            }
+            Some(_) | None => Some(leg.pin_block),
         }
     }
 
@@ -190,7 +203,9 @@ impl Payment<'_> {
         switch.in_flight.borrow_mut().insert(new.id, self.arrival.connection.clone());
         crash::point("sent-durable");
         let location = location(&self.place.merchant);
-        let message = self.message(new, leg, &location);
+        let leg = &Leg { pin_block: self.pin_block_now(leg).await.unwrap_or_default(), ..*leg };
+        let whole = self.request.pin.is_some() == leg.pin_block.is_some();
+        let message = self.message(new, leg, &location).filter(|_| whole);
         let exchange = match message.as_ref().and_then(|m| Some((m, encode_first(m)?))) {
             Some((message, encoded)) => switch.exchange(leg.link, leg.zone, message, encoded).await,
             None => Exchange::NotSent,
@@ -388,6 +403,8 @@ fn taken(outcome: Outcome) -> Taken {
         | Outcome::Lines { .. }
         | Outcome::Saf { .. }
         | Outcome::Reserved(_)
+        | Outcome::ZoneKey(_)
+        | Outcome::NoIssuer
         | Outcome::Recovered(_)
         | Outcome::Rewrapped(_)
         | Outcome::Done

@@ -1,12 +1,13 @@
 //! Merchants, terminals, issuers and routes as the workers hold them: read whole from the store,
 //! swapped whole when its revision moves. Working keys beside them, newest first.
 
-use crate::hsm::{Key, TerminalKeys, Zak, Zpk};
+use super::Zone;
+use crate::hsm::{Key, TerminalKeys};
 use crate::route::{Range, RouteTable};
-use crate::store::{Issuer, Merchant, Session, Terminal, WorkingKeys};
+use crate::store::{Merchant, Session, Terminal, WorkingKeys};
 use crate::transaction::{IssuerId, Mid, Refusal, TerminalDialect, Tid};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 /// Reference data, indexed.
 #[derive(Debug, Default)]
@@ -16,8 +17,8 @@ pub struct Directory {
     merchants: HashMap<Mid, Arc<Merchant>>,
     terminals: HashMap<(Mid, Tid), Fixture>,
     merchants_of: HashMap<Tid, Vec<Mid>>,
-    /// Issuers by name.
-    pub issuers: HashMap<IssuerId, Arc<Zone>>,
+    /// Issuers.
+    pub issuers: Vec<IssuerId>,
     /// Card numbers to issuers.
     pub routes: RouteTable,
 }
@@ -47,28 +48,6 @@ pub struct Place {
     static_keys: Option<TerminalKeys>,
 }
 
-/// What the switch shares with an issuer.
-#[derive(Debug, Clone)]
-pub struct Zone {
-    /// DE 32 that we send, n..11.
-    pub acquirer_code: String,
-    /// PIN key.
-    pub zpk: Option<Key<Zpk>>,
-    /// MAC key, when the link is MACed.
-    pub zak: Option<Key<Zak>>,
-}
-
-impl Zone {
-    fn new(issuer: &Issuer) -> Self {
-        let acquirer_code = issuer.acquirer_code.clone();
-        Self {
-            acquirer_code,
-            zpk: issuer.zpk.as_deref().map(Key::new),
-            zak: issuer.zak.as_deref().map(Key::new),
-        }
-    }
-}
-
 impl Directory {
     /// Indexes what a reader read.
     #[must_use]
@@ -89,7 +68,7 @@ impl Directory {
             merchants: read.merchants.iter().map(|m| (m.mid, Arc::new(m.clone()))).collect(),
             terminals: terminals.collect(),
             merchants_of,
-            issuers: read.issuers.iter().map(|i| (i.id, Arc::new(Zone::new(i)))).collect(),
+            issuers: read.issuers.iter().map(|issuer| issuer.id).collect(),
             routes: RouteTable::new(ranges),
         }
     }
@@ -136,6 +115,7 @@ impl Directory {
 #[derive(Debug)]
 pub struct Shared {
     directory: RwLock<Arc<Directory>>,
+    zones: RwLock<HashMap<IssuerId, Arc<Zone>>>,
     sessions: Mutex<HashMap<(Mid, Tid), Held>>,
     /// MAC failures in a row, of the terminals that have any.
     mac_failures: Mutex<HashMap<(Mid, Tid), u32>>,
@@ -165,8 +145,12 @@ impl Shared {
     /// Starts with what a reader read.
     #[must_use]
     pub fn new(read: &crate::store::Directory) -> Self {
-        let shared =
-            Self { directory: RwLock::default(), sessions: Mutex::default(), mac_failures: Mutex::default() };
+        let shared = Self {
+            directory: RwLock::default(),
+            zones: RwLock::default(),
+            sessions: Mutex::default(),
+            mac_failures: Mutex::default(),
+        };
         shared.reload(read);
         shared
     }
@@ -183,7 +167,29 @@ impl Shared {
             }
         }
         drop(sessions);
+        self.reload_zones(read);
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Directory::new(read));
+    }
+
+    /// Takes what a reader read of the issuers, but where a step that came later is known.
+    fn reload_zones(&self, read: &crate::store::Directory) {
+        let mut zones = self.zones_mut();
+        let known = std::mem::take(&mut *zones);
+        for issuer in &read.issuers {
+            let newer = known.get(&issuer.id).filter(|zone| zone.revision > read.revision).cloned();
+            let zone = newer.unwrap_or_else(|| Arc::new(Zone::new(issuer, &read.zone_keys, read.revision)));
+            zones.insert(issuer.id, zone);
+        }
+    }
+
+    pub(super) fn zones_mut(&self) -> RwLockWriteGuard<'_, HashMap<IssuerId, Arc<Zone>>> {
+        self.zones.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is shared with an issuer now.
+    #[must_use]
+    pub fn zone(&self, issuer: IssuerId) -> Option<Arc<Zone>> {
+        self.zones.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned()
     }
 
     /// The reference data in force.

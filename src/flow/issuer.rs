@@ -1,10 +1,12 @@
 //! The way to an issuer and back: the link's own network messages, and one request with its answer.
 
 use super::numbers::{Refill, STAN_BLOCK, is_low, stan_block};
+use super::zone::IssuerMac;
 use super::{Switch, Zone, refusal_of};
 use crate::clock::Clock;
 use crate::dialect::issuer::{self, IssuerAnswer, IssuerMessage, Sending};
-use crate::hsm::{self, MacCheck, MacKey, Tpk, Zak};
+use crate::dialect::zone_key;
+use crate::hsm::{self, Tpk};
 use crate::lifecycle::Event;
 use crate::link::{Key, LinkClient, LinkDialect, LinkError, NeedNumbers, PeerRequest, PeerVerb};
 use crate::metrics::{self, IssuerOutcome};
@@ -27,6 +29,8 @@ pub struct Link {
     pub answer: Duration,
     /// Wakes the store-and-forward task of this issuer.
     pub saf: Rc<Notify>,
+    /// Wakes the task that changes this issuer's keys.
+    pub key_change: Rc<Notify>,
     refill: Rc<Refill>,
 }
 
@@ -34,7 +38,7 @@ impl Link {
     /// A link with its handle.
     #[must_use]
     pub fn new(issuer: IssuerId, client: LinkClient, answer: Duration) -> Self {
-        Self { issuer, client, answer, saf: Rc::default(), refill: Rc::default() }
+        Self { issuer, client, answer, saf: Rc::default(), key_change: Rc::default(), refill: Rc::default() }
     }
 }
 
@@ -108,6 +112,10 @@ impl LinkDialect for IssuerLinkDialect {
         if view.mti().as_str() != "0800" {
             return None;
         }
+        if zone_key::is_key_message(&view) {
+            let shed = zone_key::answer(&view, Err(Refusal::System)).ok()?.finish().ok()?;
+            return Some(PeerRequest { verb: PeerVerb::HandOn, answer: shed });
+        }
         let verb = match view.text(70).as_deref() {
             Some("001") => PeerVerb::SignOn,
             Some("002") => PeerVerb::SignOff,
@@ -124,7 +132,7 @@ fn answer_key(view: &View<'_>) -> Option<Key> {
     key(stan.parse().ok()?, view.mti(), &time, acquirer.as_deref().unwrap_or_default())
 }
 
-fn key(stan: u32, mti: Mti, time: &str, acquirer: &str) -> Option<Key> {
+pub(super) fn key(stan: u32, mti: Mti, time: &str, acquirer: &str) -> Option<Key> {
     let mut buffer = [0; 4];
     Key::new(stan, &[mti.class().encode_utf8(&mut buffer), time, acquirer])
 }
@@ -154,7 +162,9 @@ impl Switch {
         (encoder, mti): (Encoder<'_>, Mti),
     ) -> Exchange {
         let Ok(spec) = issuer::spec() else { return Exchange::NotSent };
-        let zak = zone.zak.as_ref();
+        // Under the key in force when it leaves: the issuer may drop the one before at the first MAC under it.
+        let now = self.shared.zone(link.issuer);
+        let zak = now.as_deref().unwrap_or(zone).zak.as_ref();
         let Some(body) = self.seal(encoder, zak).await else { return Exchange::NotSent };
         let Some(key) = key(asked.stan.number(), mti, asked.time.as_str(), asked.acquirer) else {
             return Exchange::NotSent;
@@ -176,30 +186,12 @@ impl Switch {
             tracing::warn!(issuer = name, stan = %asked.stan, "the issuer's answer contradicts the request");
             return Exchange::Unknown(Refusal::IssuerMalformed);
         };
-        if !self.answer_is_authentic(view, zak).await {
+        if let IssuerMac::Wrong = self.issuer_mac(link.issuer, view, now.as_deref().unwrap_or(zone)).await {
             metrics::issuer_outcome(name, IssuerOutcome::Malformed);
             tracing::warn!(issuer = name, stan = %asked.stan, "the issuer's answer bears a wrong MAC");
             return Exchange::Unknown(Refusal::IssuerMalformed);
         }
         Exchange::Answered(read)
-    }
-
-    async fn seal(&self, mut encoder: Encoder<'_>, zak: Option<&hsm::Key<Zak>>) -> Option<Vec<u8>> {
-        if let Some(zak) = zak {
-            let algorithm = crate::hsm::MacAlgorithm::X919;
-            let mac = self.hsm.mac(MacKey::Zone(zak), algorithm, encoder.mac_data(128).ok()?).await.ok()?;
-            encoder.mac(&mac).ok()?;
-        }
-        encoder.finish().ok()
-    }
-
-    async fn answer_is_authentic(&self, view: &View<'_>, zak: Option<&hsm::Key<Zak>>) -> bool {
-        let Some(zak) = zak else { return true };
-        let (Some(data), Some(mac)) = (view.mac_data(), view.bytes(128).or_else(|| view.bytes(64))) else {
-            return false;
-        };
-        let check = MacCheck { algorithm: crate::hsm::MacAlgorithm::X919, data, mac: &mac };
-        self.hsm.verify_mac(MacKey::Zone(zak), check).await.is_ok()
     }
 }
 

@@ -8,19 +8,23 @@ mod answer;
 mod authorize;
 mod directory;
 mod issuer;
+mod key_change;
 mod key_life;
 mod network;
 mod numbers;
 mod reconcile;
 mod reverse;
 mod saf;
+mod zone;
 
 pub use answer::Arrival;
-pub use directory::{Directory, Place, Shared, Zone};
+pub use directory::{Directory, Place, Shared};
 pub use issuer::{IssuerLinkDialect, Link};
+pub use key_change::{answer_issuer, run as run_key_change};
 pub use key_life::KeyLimits;
 pub use numbers::{Numbers, STAN_BLOCK, stan_block};
 pub use saf::run as run_saf;
+pub use zone::Zone;
 
 use crate::clock::Clock;
 use crate::dialect::Dialect;

@@ -92,7 +92,7 @@ async fn round(switch: &Switch, link: &Link, failures: &mut Failures) -> Duratio
         limit: BATCH,
     };
     let Outcome::Saf { entries, next_ms } = switch.store.submit(op).await.outcome else { return IDLE };
-    let Some(zone) = switch.shared.directory().issuers.get(&link.issuer).cloned() else { return IDLE };
+    let Some(zone) = switch.shared.zone(link.issuer) else { return IDLE };
     let busy = !entries.is_empty();
     for entry in entries {
         let (id, received_ms) = (entry.id, entry.txn.received_ms);

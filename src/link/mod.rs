@@ -13,8 +13,8 @@ mod tls_tests;
 pub use crate::tls::{ClientTls, ClientTlsFiles, ServerTls, ServerTlsFiles, TlsError};
 pub use frame::{CodecError, FrameCodec};
 pub use issuer::{
-    Key, Late, LinkClient, LinkDialect, LinkError, LinkOptions, LinkState, NeedNumbers, PeerRequest,
-    PeerVerb, start,
+    Key, Late, LinkClient, LinkDialect, LinkError, LinkOptions, LinkState, NeedNumbers, PeerAsked,
+    PeerRequest, PeerVerb, start,
 };
 pub use listener::{Connection, Handler, ListenerOptions, Sharing, bind, listen};
 

@@ -83,6 +83,7 @@ pub(super) fn directory() -> Directory {
         acquirer_code: code.into(),
         zpk: None,
         zak: None,
+        zmk: None,
     };
     Directory {
         merchants: vec![merchant],

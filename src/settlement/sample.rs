@@ -189,7 +189,13 @@ fn references() -> [Reference; 4] {
             static_keys: None,
             active: true,
         }),
-        Reference::Issuer(Issuer { id: issuer, acquirer_code: "3056000".into(), zpk: None, zak: None }),
+        Reference::Issuer(Issuer {
+            id: issuer,
+            acquirer_code: "3056000".into(),
+            zpk: None,
+            zak: None,
+            zmk: None,
+        }),
         Reference::Route(Route { prefix: "622588".into(), pan_min: 16, pan_max: 16, issuer }),
     ]
 }

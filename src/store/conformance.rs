@@ -249,6 +249,8 @@ fn brief(outcome: &Outcome) -> String {
             format!("saf [{}]{next}", all.join(", "))
         }
         Outcome::Reserved(first) => format!("reserved {first}"),
+        Outcome::ZoneKey(state) => zone_brief(state),
+        Outcome::NoIssuer => "no issuer".into(),
         Outcome::Recovered(count) => format!("recovered {count}"),
         Outcome::Rewrapped(count) => format!("rewrapped {count}"),
         Outcome::Done => "done".into(),
@@ -288,6 +290,7 @@ fn sequences() -> Vec<Sequence> {
         pre_authorizations(),
         batches(),
         routes_and_keys(),
+        zone_keys(),
         saf(),
         rest(),
     ]
@@ -797,6 +800,97 @@ fn routes_and_keys() -> Vec<Sequence> {
     )]
 }
 
+/// In short: the key in force, the former one, the pending one, whether a change is asked for, when it changed.
+fn zone_brief(state: &ZoneKeyState) -> String {
+    let text = |key: &Option<String>| key.clone().unwrap_or_else(|| "-".into());
+    let pending = state
+        .pending
+        .as_ref()
+        .map_or_else(|| "-".into(), |p| format!("{}({})", p.block, p.sent.as_deref().unwrap_or("theirs")));
+    let asked = if state.asked_ms.is_some() { " asked" } else { "" };
+    let changed = state.changed_ms.map_or_else(String::new, |at| format!(" at {}", at - T0));
+    format!("{} {} {pending}{asked}{changed}", text(&state.current), text(&state.former))
+}
+
+fn zone_keys() -> Vec<Sequence> {
+    let step = |of, at, step| {
+        Op::ZoneKey(Box::new(ZoneKeyChange { issuer: issuer("bank-a"), of, step, at_ms: T0 + at }))
+    };
+    let put = |zpk: &str, zak: &str| {
+        Op::Put(Box::new(Reference::Issuer(Issuer {
+            id: issuer("bank-a"),
+            acquirer_code: "48021234".into(),
+            zpk: Some(zpk.into()),
+            zak: Some(zak.into()),
+            zmk: Some("W".into()),
+        })))
+    };
+    let ours = |block: &str, sent: &str| {
+        let (block, kcv) = (block.to_owned(), "4FE9FD".to_owned());
+        ZoneStep::Offer(PendingKey { block, sent: Some(sent.to_owned()), kcv })
+    };
+    let theirs =
+        |block: &str| ZoneStep::Offer(PendingKey { block: block.into(), sent: None, kcv: "4FE9FD".into() });
+    let agree = |block: &str| ZoneStep::Agree { block: block.into() };
+    let refuse = |block: &str| ZoneStep::Refuse { block: block.into() };
+    let prove = |block: &str| ZoneStep::Prove { block: block.into() };
+    let (zpk, zak) = (ZoneUse::Zpk, ZoneUse::Zak);
+    vec![
+        (
+            "a MAC key is changed by us",
+            vec![
+                Do(step(zak, 1, ZoneStep::Ask), "no issuer"),
+                Do(put("P", "A"), "done"),
+                Do(step(zak, 2, ZoneStep::Ask), "A - - asked"),
+                Do(step(zak, 3, ours("B", "b")), "A - B(b) asked"),
+                Do(step(zak, 4, ours("C", "c")), "A - B(b) asked"),
+                Do(step(zak, 4, theirs("C")), "A - B(b) asked"),
+                Do(step(zak, 5, agree("C")), "A - B(b) asked"),
+                Do(step(zak, 5, refuse("C")), "A - B(b) asked"),
+                Do(step(zak, 6, agree("B")), "B A - at 6"),
+                Do(step(zak, 7, prove("A")), "B A - at 6"),
+                Do(step(zak, 8, prove("B")), "B - - at 6"),
+                Do(step(zpk, 9, ZoneStep::Ask), "P - - asked"),
+                Do(step(zpk, 9, ZoneStep::Forget), "P - -"),
+            ],
+        ),
+        (
+            "a key that was never proven is not kept, the one that was is",
+            vec![
+                Do(put("P", "A"), "done"),
+                Once(step(zak, 1, theirs("B")), "A - B(theirs)"),
+                Once(step(zak, 2, theirs("C")), "A - C(theirs)"),
+                Once(step(zak, 3, agree("C")), "C A - at 3"),
+                Once(step(zak, 4, theirs("D")), "C A D(theirs) at 3"),
+                Once(step(zak, 5, agree("D")), "D A - at 5"),
+                Once(step(zak, 6, prove("D")), "D - - at 5"),
+            ],
+        ),
+        (
+            "a PIN key has no former one, and a refused one leaves nothing",
+            vec![
+                Do(put("P", "A"), "done"),
+                Do(step(zpk, 1, ours("Q", "q")), "P - Q(q)"),
+                Do(step(zpk, 2, refuse("Q")), "P - -"),
+                Do(step(zpk, 3, ours("R", "r")), "P - R(r)"),
+                Do(step(zpk, 4, agree("R")), "R - - at 4"),
+            ],
+        ),
+        (
+            "an issuer that is put as it was keeps its changed keys, another key takes their place",
+            vec![
+                Do(put("P", "A"), "done"),
+                Do(step(zpk, 1, ours("Q", "q")), "P - Q(q)"),
+                Do(step(zpk, 2, agree("Q")), "Q - - at 2"),
+                Do(put("P", "A"), "done"),
+                Do(step(zpk, 3, ZoneStep::Forget), "Q - - at 2"),
+                Do(put("X", "A"), "done"),
+                Do(step(zpk, 4, ZoneStep::Forget), "X - -"),
+            ],
+        ),
+    ]
+}
+
 fn saf() -> Vec<Sequence> {
     let of_card = |id, digit| with(sale(id, 100), |new| new.pan = Some(card(digit)));
     let retry = |id, at_ms| Op::SafDone { id, verdict: SafVerdict::Retry { at_ms } };
@@ -1092,8 +1186,13 @@ fn reference_data_reads_back(store: &mut Subject) {
         active: false,
     };
     let route = Route { prefix: "622588".into(), pan_min: 16, pan_max: 19, issuer: issuer("bank-a") };
-    let bank =
-        Issuer { id: issuer("bank-a"), acquirer_code: "48021234".into(), zpk: Some("Z".into()), zak: None };
+    let bank = Issuer {
+        id: issuer("bank-a"),
+        acquirer_code: "48021234".into(),
+        zpk: Some("Z".into()),
+        zak: None,
+        zmk: Some("W".into()),
+    };
     let key = NamedKey { name: "zpk-a".into(), block: "B".into(), kcv: "08D7B4".into(), usage: "zpk".into() };
     let before = store.reader.day().unwrap().1;
     for reference in [
@@ -1107,8 +1206,17 @@ fn reference_data_reads_back(store: &mut Subject) {
         store.commit(&Op::Put(Box::new(reference)));
     }
     store.commit(&sign_on(Some((4, "a"))));
+    let pending = PendingKey { block: "Y".into(), sent: Some("y".into()), kcv: "08D7B4".into() };
+    let change = ZoneKeyChange {
+        issuer: issuer("bank-a"),
+        of: ZoneUse::Zpk,
+        step: ZoneStep::Offer(pending),
+        at_ms: T0,
+    };
+    store.commit(&Op::ZoneKey(Box::new(change)));
     let read = store.reader.directory().unwrap();
-    assert_eq!(read.revision, before + 6);
+    assert_eq!(read.revision, before + 7);
+    assert_eq!(read.zone_keys.iter().map(zone_brief).collect::<Vec<_>>(), ["Z - Y(y)"]);
     assert_eq!(read.merchants, [merchant]);
     assert_eq!(read.terminals.len(), 1);
     assert_eq!(read.terminals[0].0, terminal);

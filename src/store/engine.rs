@@ -394,6 +394,7 @@ impl Key {
             | Op::CloseBatch { mid, tid, .. } => Self::Terminal(*mid, *tid),
             Op::Finish(finish) => Self::Transaction(finish.id.0),
             Op::SafDue { issuer, .. } => Self::Issuer(*issuer),
+            Op::ZoneKey(_) => Self::Alone,
             Op::SafSending { id, .. } | Op::SafDone { id, .. } => Self::Entry(*id),
             Op::Reserve { counter, .. } => Self::Counter(counter.clone()),
             Op::Recover { .. } | Op::CutOver { .. } | Op::Put(_) | Op::Rewrap(_) | Op::Cleared(_) => {

@@ -140,6 +140,8 @@ pub struct Directory {
     pub routes: Vec<Route>,
     /// Issuers.
     pub issuers: Vec<Issuer>,
+    /// Zone keys that are, or were, changed in service.
+    pub zone_keys: Vec<ZoneKeyState>,
     /// Named keys.
     pub keys: Vec<NamedKey>,
 }

@@ -9,6 +9,7 @@ use crate::lifecycle::{ClaimKind, Event, State};
 use crate::transaction::{
     Amount, AuthCode, BatchNo, Day, IssuerId, Kind, LinkTime, Mid, NodeId, OriginalKey, ProcessingCode,
     Refusal, ResponseCode, Rrn, SealedPan, Side, Stan, TerminalDialect, Tid, Totals, TxnId, UploadItem,
+    ZoneUse,
 };
 use std::sync::Arc;
 
@@ -297,6 +298,8 @@ pub enum Op {
     Put(Box<Reference>),
     /// Replace key blocks by the same keys under another LMK, each where it still stands.
     Rewrap(Vec<Rewrapped>),
+    /// A step in the change of a key shared with an issuer; answers with where the key stands then.
+    ZoneKey(Box<ZoneKeyChange>),
     /// Mark what a day's settlement cleared, record its files and post its journal, all or nothing.
     Cleared(Box<Cleared>),
     /// Nothing: answers with the day and the revision.
@@ -436,6 +439,78 @@ pub struct Issuer {
     pub zpk: Option<String>,
     /// MAC key shared with it (a key block), when its link is MACed.
     pub zak: Option<String>,
+    /// Zone master key (a key block), when the two above are changed in service.
+    pub zmk: Option<String>,
+}
+
+/// A step in the change of a zone key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneKeyChange {
+    /// The issuer.
+    pub issuer: IssuerId,
+    /// Which of its keys.
+    pub of: ZoneUse,
+    /// The step.
+    pub step: ZoneStep,
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// What a step does. One that does not fit where the key stands changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ZoneStep {
+    /// A change is wanted.
+    Ask,
+    /// It is no longer wanted.
+    Forget,
+    /// This key is pending from here on; the answer has the one that is, which is an earlier one of ours when the
+    /// issuer has not said what became of that.
+    Offer(PendingKey),
+    /// Both sides have the pending key: it is in force. The MAC key before it is kept as the former one.
+    Agree {
+        /// The pending key's block.
+        block: String,
+    },
+    /// The issuer has refused the pending key.
+    Refuse {
+        /// The pending key's block.
+        block: String,
+    },
+    /// The first MAC under the key in force was right: the former one is dropped.
+    Prove {
+        /// The block of the key in force.
+        block: String,
+    },
+}
+
+/// A zone key that one side has sent and that is not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingKey {
+    /// Key block under the LMK.
+    pub block: String,
+    /// Key block under the ZMK, when we sent it; absent when the issuer did.
+    pub sent: Option<String>,
+    /// Check value, 6 hexadecimal digits.
+    pub kcv: String,
+}
+
+/// Where a zone key stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneKeyState {
+    /// The issuer.
+    pub issuer: IssuerId,
+    /// Which of its keys.
+    pub of: ZoneUse,
+    /// The key in force (a key block).
+    pub current: Option<String>,
+    /// The MAC key before it (a key block), until the first MAC under the one in force was right.
+    pub former: Option<String>,
+    /// The one that is to come.
+    pub pending: Option<PendingKey>,
+    /// When it was last changed in service, milliseconds since the epoch.
+    pub changed_ms: Option<i64>,
+    /// Since when a change is wanted, milliseconds since the epoch.
+    pub asked_ms: Option<i64>,
 }
 
 /// A key by name.
@@ -660,6 +735,10 @@ pub enum Outcome {
     },
     /// Answer to [`Op::Reserve`]: the first number of the block.
     Reserved(u32),
+    /// Answer to [`Op::ZoneKey`].
+    ZoneKey(Box<ZoneKeyState>),
+    /// Answer to [`Op::ZoneKey`]: no such issuer.
+    NoIssuer,
     /// Answer to [`Op::Recover`]: how many were unknown.
     Recovered(u32),
     /// Answer to [`Op::Rewrap`]: how many blocks are replaced; the others had changed.

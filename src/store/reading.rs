@@ -28,7 +28,8 @@ impl<S: Sql + Send> Reader for SqlReader<S> {
             merchants: all(sql, MERCHANTS, merchant)?,
             terminals: all(sql, TERMINALS, terminal)?,
             routes: all(sql, "SELECT prefix, pan_min, pan_max, issuer FROM route ORDER BY prefix", route)?,
-            issuers: all(sql, "SELECT id, acquirer_code, zpk, zak FROM issuer ORDER BY id", issuer)?,
+            issuers: all(sql, "SELECT id, acquirer_code, zpk, zak, zmk FROM issuer ORDER BY id", issuer)?,
+            zone_keys: all(sql, semantics::ZONE_KEYS, semantics::read_zone_key)?,
             keys: all(sql, "SELECT name, block, kcv, usage FROM named_key ORDER BY name", named_key)?,
         })
     }
@@ -174,7 +175,13 @@ fn route(row: &mut Row) -> Result<Route, StoreError> {
 }
 
 fn issuer(row: &mut Row) -> Result<Issuer, StoreError> {
-    Ok(Issuer { id: row.parse()?, acquirer_code: row.text()?, zpk: row.opt_text()?, zak: row.opt_text()? })
+    Ok(Issuer {
+        id: row.parse()?,
+        acquirer_code: row.text()?,
+        zpk: row.opt_text()?,
+        zak: row.opt_text()?,
+        zmk: row.opt_text()?,
+    })
 }
 
 fn named_key(row: &mut Row) -> Result<NamedKey, StoreError> {

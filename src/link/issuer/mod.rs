@@ -14,13 +14,14 @@ use crate::metrics::{IssuerMeter, IssuerOutcome};
 use bytes::Bytes;
 use iso8583_spec::Framing;
 use numbers::Numbers;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 use table::{Phase, Slot, Table};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 pub use key::Key;
@@ -28,6 +29,9 @@ pub use numbers::NeedNumbers;
 
 /// How many late answers may wait to be taken; more are counted and dropped.
 const LATE_MAX: usize = 1024;
+
+/// How many requests of the peer that need time may wait for their answer; more are refused at once.
+const PEER_MAX: usize = 4;
 
 /// How one link is run.
 #[derive(Debug, Clone)]
@@ -69,6 +73,20 @@ pub enum PeerVerb {
     SignOff,
     /// Anything else: an echo, a cut-over notice.
     Other,
+    /// Something that needs time: the body is handed on ([`LinkClient::take_asked`]), and the answer here is the
+    /// refusal that is written when too many wait.
+    HandOn,
+}
+
+/// A request of the peer that is answered later, with [`LinkClient::answer_asked`]. At most 4 wait on a link.
+#[derive(Debug)]
+pub struct PeerAsked {
+    /// The request.
+    pub body: Bytes,
+    /// The connection that it came by: it is answered there or not at all.
+    connection: u64,
+    /// Its place among those that wait, free again when this is dropped.
+    _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 /// A request of the peer and our answer to it.
@@ -178,11 +196,25 @@ struct Shared {
     meter: IssuerMeter,
     /// The task, when it waits for something to write.
     waker: RefCell<Option<Waker>>,
+    /// Which connection stands, counted from the first.
+    connection: Cell<u64>,
+    /// Answers to requests of the peer that were handed on.
+    answers: RefCell<Vec<Vec<u8>>>,
+    asked: mpsc::Sender<PeerAsked>,
+    asked_by_peer: RefCell<Option<mpsc::Receiver<PeerAsked>>>,
+    places: Arc<Semaphore>,
 }
 
 impl Shared {
     fn state(&self) -> LinkState {
         *self.state.borrow()
+    }
+
+    /// Hands a request of the peer on; whether there was room.
+    fn hand_on(&self, body: Bytes) -> bool {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return false };
+        let asked = PeerAsked { body, connection: self.connection.get(), _place: place };
+        self.asked.try_send(asked).is_ok()
     }
 
     fn wake(&self) {
@@ -220,6 +252,7 @@ pub fn start(
 impl LinkClient {
     fn new(options: LinkOptions, (first, count): (u32, u32)) -> Self {
         let meter = IssuerMeter::new(&options.name);
+        let (asked, asked_by_peer) = mpsc::channel(PEER_MAX);
         let client = Self(Rc::new(Shared {
             options,
             table: RefCell::default(),
@@ -227,6 +260,11 @@ impl LinkClient {
             state: watch::Sender::new(LinkState::Down),
             meter,
             waker: RefCell::new(None),
+            connection: Cell::new(0),
+            answers: RefCell::default(),
+            asked,
+            asked_by_peer: RefCell::new(Some(asked_by_peer)),
+            places: Arc::new(Semaphore::new(PEER_MAX)),
         }));
         client.add_numbers(first, count);
         client
@@ -311,6 +349,28 @@ impl LinkClient {
             }
             result
         }
+    }
+
+    /// Where requests of the peer come out that need time ([`PeerVerb::HandOn`]). `None` when taken before.
+    #[must_use]
+    pub fn take_asked(&self) -> Option<mpsc::Receiver<PeerAsked>> {
+        self.0.asked_by_peer.borrow_mut().take()
+    }
+
+    /// Writes the answer to a request of the peer, in front of every request that is sent after this. `false`: the
+    /// connection that it came by is gone, and nothing is written.
+    #[must_use]
+    pub fn answer_asked(&self, asked: &PeerAsked, body: Vec<u8>) -> bool {
+        let connected = match self.state() {
+            LinkState::Down | LinkState::Closed => false,
+            LinkState::SigningOn | LinkState::Up | LinkState::SignedOff | LinkState::Closing => true,
+        };
+        let stands = connected && asked.connection == self.0.connection.get();
+        if stands {
+            self.0.answers.borrow_mut().push(body);
+            self.0.wake();
+        }
+        stands
     }
 
     /// Takes no more requests, waits for those in flight, signs off and ends the task.

@@ -104,6 +104,8 @@ async fn attempt(
 /// Settles what was in flight when a connection ended. Returns how many were not sent, and lost.
 fn goes_down(shared: &Shared) -> (usize, usize) {
     let counts = shared.table.borrow_mut().break_off();
+    shared.connection.set(shared.connection.get().wrapping_add(1));
+    shared.answers.borrow_mut().clear();
     shared.meter.in_flight(0);
     shared.meter.down();
     set_state(shared, LinkState::Down);
@@ -298,6 +300,9 @@ impl<'a> Session<'a> {
 
     /// Gathers what is due into one write.
     fn due(&mut self) -> Result<(), Broken> {
+        for answer in std::mem::take(&mut *self.shared.answers.borrow_mut()) {
+            self.frame_network(&answer);
+        }
         let out = self.out.get_mut();
         out.append(&mut self.network);
         self.out_has_requests = false;
@@ -390,6 +395,9 @@ impl<'a> Session<'a> {
             );
             return Ok(());
         };
+        if request.verb == PeerVerb::HandOn && self.shared.hand_on(body) {
+            return Ok(());
+        }
         self.frame_network(&request.answer);
         self.peer_asks(request.verb);
         Ok(())
@@ -429,6 +437,12 @@ impl<'a> Session<'a> {
     fn peer_asks(&mut self, verb: PeerVerb) {
         match verb {
             PeerVerb::Other => {}
+            PeerVerb::HandOn => {
+                tracing::warn!(
+                    link = self.shared.options.name,
+                    "a request of the issuer is refused: too many wait"
+                );
+            }
             PeerVerb::SignOn if self.state() == LinkState::SignedOff => self.comes_up(),
             PeerVerb::SignOn => {}
             PeerVerb::SignOff => {
@@ -521,7 +535,8 @@ enum OwnDue {
 fn poll_due(shared: &Shared, cx: &Context<'_>, own: OwnDue) -> Poll<()> {
     let table = shared.table.borrow();
     let closes = shared.state() == LinkState::Closing && table.in_flight() == 0 && own != OwnDue::SigningOff;
-    if own == OwnDue::Network || table.has_queued() || closes {
+    let answers = !shared.answers.borrow().is_empty();
+    if own == OwnDue::Network || answers || table.has_queued() || closes {
         return Poll::Ready(());
     }
     *shared.waker.borrow_mut() = Some(cx.waker().clone());

@@ -3,7 +3,7 @@
 //!
 //! The toy dialect: a letter, six digits of trace number, any octets. `S` `F` `E` are sign-on,
 //! sign-off and echo, `Q` is a request; their answers bear the small letter. `x` is a sign-on's
-//! refusal. `1`, `2`, `3` are the issuer's own sign-on, sign-off and echo, answered with `!`.
+//! refusal. `1`, `2`, `3` are the issuer's own sign-on, sign-off and echo, answered with `!`; `4` needs time.
 
 use super::super::{LinkClient, LinkError, LinkOptions, PeerRequest, start};
 use super::*;
@@ -49,6 +49,7 @@ impl LinkDialect for Toy {
             b'1' => PeerVerb::SignOn,
             b'2' => PeerVerb::SignOff,
             b'3' => PeerVerb::Other,
+            b'4' => PeerVerb::HandOn,
             _ => return None,
         };
         Some(PeerRequest { verb, answer: b"!".to_vec() })
@@ -587,4 +588,42 @@ fn pauses_grow_to_their_limit_and_differ() {
         assert!(*pause >= whole / 2 && *pause < whole, "{pause:?} of {whole:?}");
     }
     assert_ne!(one, pauses(2));
+}
+
+#[test]
+fn what_needs_time_is_handed_on_and_answered_before_later_requests() {
+    paused(async {
+        let mut line = Line::up(options(), 4096).await;
+        let mut asked = line.client.take_asked().unwrap();
+        assert!(line.client.take_asked().is_none());
+        line.say("4000001").await;
+        let first = asked.recv().await.unwrap();
+        assert_eq!(&first.body[..], b"4000001");
+        assert!(line.client.answer_asked(&first, b"late".to_vec()));
+        let request = line.client.request(key(50), message('Q', 50), Instant::now() + ANSWER);
+        let request = tokio::task::spawn_local(request);
+        assert_eq!((line.next().await, line.next().await), ("late".into(), "Q000050".into()));
+        line.say("q000050").await;
+        assert!(request.await.unwrap().is_ok());
+
+        // So many may wait; one more is refused at once, and a place that is free is given again.
+        for stan in 2..=4 {
+            line.say(&format!("4{stan:06}")).await;
+        }
+        line.say("4000005").await;
+        assert_eq!(line.next().await, "!", "the first one still waits");
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            waiting.push(asked.recv().await.unwrap());
+        }
+        drop(first);
+        line.say("4000006").await;
+        let last = asked.recv().await.unwrap();
+        assert_eq!(&last.body[..], b"4000006");
+
+        // An answer goes to the connection that asked or nowhere.
+        drop(line.issuer);
+        assert_eq!(line.broken.await.unwrap(), Broken::Peer);
+        assert!(!line.client.answer_asked(&last, b"late".to_vec()));
+    });
 }

@@ -13,9 +13,11 @@ mod reverse;
 mod rewrap;
 mod saf;
 mod send;
+mod zone;
 
 pub(super) use batch::{Terminal, read_settle, settle_columns};
 pub(super) use keys::{is_own, merge, take_over};
+pub(super) use zone::{ALL as ZONE_KEYS, read as read_zone_key};
 
 use super::sql::Sql;
 use super::{Committed, Op, Outcome, StoreError};
@@ -35,7 +37,8 @@ const CLOCK: &str = "SELECT day, revision FROM clock WHERE one = 1";
 /// Reads the clock row, which then stands still until the commit: a cut-over waits for this
 /// commit, or this commit for it. Ops that move the row keep everybody else from it.
 pub(super) fn clock_held(sql: &mut dyn Sql, ops: &[Op]) -> Result<Clock, StoreError> {
-    let moves = ops.iter().any(|op| matches!(op, Op::CutOver { .. } | Op::Put(_) | Op::Rewrap(_)));
+    let moves =
+        ops.iter().any(|op| matches!(op, Op::CutOver { .. } | Op::Put(_) | Op::Rewrap(_) | Op::ZoneKey(_)));
     let rows = if moves { sql.query_locked(CLOCK, &[])? } else { sql.query_shared(CLOCK, &[])? };
     read_clock(rows.into_iter().next())
 }
@@ -100,6 +103,7 @@ pub(super) fn apply(sql: &mut dyn Sql, clock: &mut Clock, op: &Op) -> Result<Com
         Op::CutOver { from, to, at_ms } => clearing::cut_over(sql, clock, (*from, *to), *at_ms)?,
         Op::Put(reference) => reference::put(sql, clock, reference)?,
         Op::Rewrap(blocks) => rewrap::rewrap(sql, clock, blocks)?,
+        Op::ZoneKey(change) => zone::change(sql, clock, change)?,
         Op::Cleared(cleared) => clearing::cleared(sql, cleared)?,
         Op::Ping => Outcome::Done,
     };

@@ -78,14 +78,16 @@ fn put_route(sql: &mut dyn Sql, route: &Route) -> Result<u64, StoreError> {
 }
 
 fn put_issuer(sql: &mut dyn Sql, issuer: &Issuer) -> Result<u64, StoreError> {
-    let upsert = "INSERT INTO issuer (id, acquirer_code, zpk, zak) VALUES ($1, $2, $3, $4) \
+    let issuer = &super::zone::put(sql, issuer)?;
+    let upsert = "INSERT INTO issuer (id, acquirer_code, zpk, zak, zmk) VALUES ($1, $2, $3, $4, $5) \
                   ON CONFLICT (id) DO UPDATE SET acquirer_code = excluded.acquirer_code, \
-                  zpk = excluded.zpk, zak = excluded.zak";
+                  zpk = excluded.zpk, zak = excluded.zak, zmk = excluded.zmk";
     let args = [
         issuer.id.trimmed().into(),
         (&issuer.acquirer_code).into(),
         issuer.zpk.as_ref().into(),
         issuer.zak.as_ref().into(),
+        issuer.zmk.as_ref().into(),
     ];
     sql.execute(upsert, &args)
 }
