@@ -42,6 +42,9 @@ pub struct LinkKeys {
     /// Zone MAC key of an issuer link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zak: Option<String>,
+    /// Zone master key of an issuer link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zmk: Option<String>,
 }
 
 #[derive(Serialize)]

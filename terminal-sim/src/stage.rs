@@ -36,6 +36,8 @@ pub mod keys {
     pub const ZPK_B: &str = "5D9B8A4F5B6BB5A7B6C8D9EA01F2A413";
     /// Zone MAC key shared with the second issuer.
     pub const ZAK_B: &str = "6E7A94B5C2D3A8E9F1B0C7D68A9B4C5D";
+    /// Zone master key shared with the second issuer.
+    pub const ZMK_B: &str = "7A52C4E60D9B3F81ECA8452370B6D91F";
 }
 
 /// The issuers of the stage: name, card prefix, zone PIN key, zone MAC key.
@@ -237,6 +239,7 @@ impl Stage {
             ("zpk-a", "zpk", keys::ZPK_A),
             ("zpk-b", "zpk", keys::ZPK_B),
             ("zak-b", "zak", keys::ZAK_B),
+            ("zmk-b", "zmk", keys::ZMK_B),
         ]);
         for (name, usage, key) in named {
             self.import_key(&seeds, name, usage, key)?;
@@ -460,7 +463,7 @@ fn issuers_toml() -> Result<String> {
         let letter = if i == 0 { 'a' } else { 'b' };
         writeln!(text, "[[issuer]]\nid = {name:?}\nacquirer_code = \"48310000\"\nzpk = \"zpk-{letter}\"")?;
         if zak.is_some() {
-            writeln!(text, "zak = \"zak-{letter}\"")?;
+            writeln!(text, "zak = \"zak-{letter}\"\nzmk = \"zmk-{letter}\"")?;
         }
         writeln!(text, "\n[[route]]\nprefix = {prefix:?}\nissuer = {name:?}\n")?;
     }
@@ -503,7 +506,11 @@ async fn start_issuers(options: &StageOptions, recorder: Option<&Recorder>) -> R
             Instant::Yes => IssuerConfig { name: (*name).to_owned(), ..IssuerConfig::instant() },
             Instant::No => IssuerConfig::new(name),
         };
-        config.keys = ZoneKeys { zpk: Some((*zpk).to_owned()), zak: zak.map(str::to_owned) };
+        config.keys = ZoneKeys {
+            zpk: Some((*zpk).to_owned()),
+            zak: zak.map(str::to_owned),
+            zmk: zak.map(|_| keys::ZMK_B.to_owned()),
+        };
         config.rules.clone_from(rules);
         config.accounts = HOLDERS
             .iter()

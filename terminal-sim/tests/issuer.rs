@@ -243,7 +243,7 @@ async fn what_cannot_be_read_or_known_is_refused() {
 
 #[tokio::test]
 async fn pins_are_read_under_the_zpk() {
-    let keys = ZoneKeys { zpk: Some(ZPK.to_owned()), zak: None };
+    let keys = ZoneKeys { zpk: Some(ZPK.to_owned()), ..ZoneKeys::default() };
     let issuer = start(IssuerConfig { keys, ..config(vec![]) }).await;
     let mut switch = Switch::connect(&issuer).await;
     let zpk = DesKey::new(&hex::decode(ZPK).unwrap()).unwrap();
@@ -259,7 +259,7 @@ async fn pins_are_read_under_the_zpk() {
 
 #[tokio::test]
 async fn macs_are_asked_for_and_given_under_the_zak() {
-    let keys = ZoneKeys { zpk: None, zak: Some(ZAK.to_owned()) };
+    let keys = ZoneKeys { zak: Some(ZAK.to_owned()), ..ZoneKeys::default() };
     let issuer = start(IssuerConfig { keys, ..config(vec![]) }).await;
     let mut switch = Switch::connect(&issuer).await;
     let zak = DesKey::new(&hex::decode(ZAK).unwrap()).unwrap();
@@ -490,7 +490,7 @@ async fn the_record_holds_what_went_over_the_wire() {
     let path = folder.path().join("wire.jsonl");
     let recorder = Recorder::create(&path).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let keys = ZoneKeys { zpk: Some(ZPK.to_owned()), zak: None };
+    let keys = ZoneKeys { zpk: Some(ZPK.to_owned()), ..ZoneKeys::default() };
     let twice = Rule { delivery: Delivery::Twice, ..Rule::default() };
     let config = IssuerConfig { keys, ..config(vec![twice]) };
     let issuer = IssuerServer::start(config, listener, Some(recorder)).unwrap();

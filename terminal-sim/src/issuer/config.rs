@@ -56,11 +56,14 @@ pub struct ZoneKeys {
     pub zpk: Option<String>,
     /// Zone MAC key, X9.19; no MACs when absent.
     pub zak: Option<String>,
+    /// Zone master key, under which the two above are changed; they stay when absent.
+    pub zmk: Option<String>,
 }
 
 impl std::fmt::Debug for ZoneKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ZoneKeys(zpk: {}, zak: {})", self.zpk.is_some(), self.zak.is_some())
+        let [zpk, zak, zmk] = [&self.zpk, &self.zak, &self.zmk].map(Option::is_some);
+        write!(f, "ZoneKeys(zpk: {zpk}, zak: {zak}, zmk: {zmk})")
     }
 }
 
@@ -136,7 +139,7 @@ impl IssuerConfig {
             completion_percent: file.completion_percent,
             pin_tries: file.pin_tries,
             month: file.month,
-            keys: ZoneKeys { zpk: file.zpk, zak: file.zak },
+            keys: ZoneKeys { zpk: file.zpk, zak: file.zak, zmk: file.zmk },
             accounts: file.accounts,
             rules: file.rules,
             mode: Mode::Books,
@@ -160,7 +163,7 @@ impl IssuerConfig {
         if self.month.as_deref().is_some_and(|month| !is_yymm(month)) {
             faults.push("month is not YYMM".to_owned());
         }
-        for (name, key) in [("zpk", &self.keys.zpk), ("zak", &self.keys.zak)] {
+        for (name, key) in [("zpk", &self.keys.zpk), ("zak", &self.keys.zak), ("zmk", &self.keys.zmk)] {
             if key.as_ref().is_some_and(|key| key.len() != 32 || hex::decode(key.as_bytes()).is_err()) {
                 faults.push(format!("{name} is not 32 hexadecimal digits"));
             }
@@ -226,6 +229,7 @@ struct ConfigFile {
     month: Option<String>,
     zpk: Option<String>,
     zak: Option<String>,
+    zmk: Option<String>,
     #[serde(default, rename = "account")]
     accounts: Vec<Account>,
     #[serde(default, rename = "rule")]

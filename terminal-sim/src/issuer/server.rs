@@ -4,22 +4,26 @@
 
 use super::answer::{card_answer, network_answer};
 use super::books::{Books, Verdict};
-use super::config::{ConfigError, IssuerConfig, Mode};
+use super::config::{ConfigError, IssuerConfig, Mode, ZoneKeys};
 use super::instant::approve;
+use super::key_change::{self, KeyFault};
 use super::request::Incoming;
 use super::rule::{Delivery, Facts, Rule, Rules};
 use super::zone::Zone;
 use crate::record::{LinkKeys, Recorder, Sender};
 use bytes::{Buf, BytesMut};
-use iso8583_spec::{Framing, Spec, View};
+use iso8583_spec::{Framing, Mti, Spec, View};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tollgate::transaction::ZoneUse;
 
 /// The dialect of an issuer's link.
 const DIALECT: &str = "iso87-ascii";
@@ -99,12 +103,49 @@ impl IssuerHandle {
         lock(&self.host.rules).put_first(rule);
     }
 
+    /// From here on this is wrong with what it says about zone keys that the switch sends.
+    pub fn set_key_fault(&self, fault: KeyFault) {
+        *lock(&self.host.key_fault) = fault;
+    }
+
+    /// Sends the switch a new key and waits for its answer; takes the key in use when it is acknowledged. `None`: no
+    /// connection, no zone master key, or no answer within five seconds.
+    pub async fn change_key(&self, of: ZoneUse, fault: KeyFault) -> Option<KeyReply> {
+        self.host.change_key(of, fault).await
+    }
+
+    /// Asks the switch for a new key and waits for its answer; the key comes later.
+    pub async fn want_key(&self, of: ZoneUse) -> Option<KeyReply> {
+        let stan = self.host.next_stan();
+        let name = of.name().to_ascii_uppercase();
+        let host = &self.host;
+        let body = key_change::message(host.spec, &host.zone, (&stan, "162", &name), KeyFault::None)?;
+        host.ask(stan, body).await
+    }
+
+    /// The check value of a key in force.
+    #[must_use]
+    pub fn key_kcv(&self, of: ZoneUse) -> Option<String> {
+        self.host.zone.current(of).map(|key| key.kcv())
+    }
+
     /// Closes the listener and every connection, and drops the answers that are not due yet.
     pub async fn stop(self) {
         drop(self.stop);
         // The task ends by itself; that it panicked is no concern of who stops it.
         let _ = self.task.await;
     }
+}
+
+/// What the switch answered about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyReply {
+    /// DE 39.
+    pub code: String,
+    /// DE 48: the check value of a key that it took.
+    pub kcv: Option<String>,
+    /// Its MAC is right, or none is needed.
+    pub trusted: bool,
 }
 
 impl std::fmt::Debug for IssuerHandle {
@@ -159,6 +200,7 @@ struct Connection {
 impl Connection {
     fn new(host: Arc<Host>, stopped: watch::Receiver<()>) -> Self {
         let (due, incoming) = mpsc::channel(DUE);
+        lock(&host.connections).push(due.clone());
         Self { host, stopped, due, incoming }
     }
 
@@ -259,6 +301,85 @@ struct Host {
     rules: Mutex<Rules>,
     by_the_books: Arc<Rule>,
     recorder: Option<Recorder>,
+    key_fault: Mutex<KeyFault>,
+    /// Where the connections that stand take what is to be written.
+    connections: Mutex<Vec<mpsc::Sender<Step>>>,
+    /// What the switch was asked, by trace number.
+    asked: Mutex<HashMap<String, oneshot::Sender<KeyReply>>>,
+    stans: AtomicU32,
+}
+
+/// How long an answer of the switch is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Host {
+    fn next_stan(&self) -> String {
+        format!("{:06}", self.stans.fetch_add(1, Ordering::Relaxed) % 999_999 + 1)
+    }
+
+    /// Writes an 0800 to the switch and waits for its 0810.
+    async fn ask(&self, stan: String, body: Vec<u8>) -> Option<KeyReply> {
+        let (reply, replied) = oneshot::channel();
+        lock(&self.asked).insert(stan, reply);
+        let connection = {
+            let mut connections = lock(&self.connections);
+            connections.retain(|due| !due.is_closed());
+            connections.last().cloned()
+        };
+        connection?.send(Step::Write(body, 1)).await.ok()?;
+        tokio::time::timeout(PATIENCE, replied).await.ok()?.ok()
+    }
+
+    async fn change_key(&self, of: ZoneUse, fault: KeyFault) -> Option<KeyReply> {
+        let stan = self.next_stan();
+        let (body, key) = key_change::offer(self.spec, &self.zone, of, &stan, fault)?;
+        // Before the switch can use it.
+        self.record_keys(of, &key.clear);
+        let reply = self.ask(stan, body).await?;
+        if reply.code == "00" && reply.trusted && reply.kcv.as_ref() == Some(&key.kcv()) {
+            self.zone.put(of, key);
+        } else {
+            self.zone.withdraw(of);
+        }
+        Some(reply)
+    }
+
+    /// An answer of the switch.
+    fn answered(&self, view: &View<'_>) {
+        let text = |de| view.text(de).map(|text| text.trim_end().to_owned());
+        let trusted = !self.zone.has_macs() || self.zone.mac_key(view).is_some();
+        let reply = KeyReply { code: text(39).unwrap_or_default(), kcv: text(48), trusted };
+        if let Some(waiting) = text(11).and_then(|stan| lock(&self.asked).remove(&stan)) {
+            // Who asked may have gone.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    /// Answers what the switch says about a key; a key that it wants is sent soon after.
+    fn key_message(self: &Arc<Self>, view: &View<'_>) -> Step {
+        let fault = *lock(&self.key_fault);
+        let Ok(said) = key_change::answer(view, &self.zone, fault) else { return Step::Close };
+        if let Some(of) = said.taken
+            && let Some(key) = self.zone.current(of)
+        {
+            self.record_keys(of, &key.clear);
+        }
+        if let Some(of) = said.wanted {
+            let host = Arc::clone(self);
+            tokio::spawn(async move { host.change_key(of, KeyFault::None).await });
+        }
+        Step::Write(said.answer, 1)
+    }
+
+    fn record_keys(&self, of: ZoneUse, clear: &[u8]) {
+        let Some(recorder) = &self.recorder else { return };
+        let key = Some(hex::encode_upper(clear));
+        let keys = match of {
+            ZoneUse::Zpk => LinkKeys { zpk: key, ..LinkKeys::default() },
+            ZoneUse::Zak => LinkKeys { zak: key, ..LinkKeys::default() },
+        };
+        recorder.keys(&self.link, &keys);
+    }
 }
 
 impl Host {
@@ -271,8 +392,8 @@ impl Host {
         let spec = Spec::builtin(DIALECT).ok_or(IssuerError::Dialect)?;
         let link = format!("issuer:{}", config.name);
         if let Some(recorder) = &recorder {
-            let (zpk, zak) = (config.keys.zpk.clone(), config.keys.zak.clone());
-            recorder.keys(&link, &LinkKeys { zpk, zak, ..LinkKeys::default() });
+            let ZoneKeys { zpk, zak, zmk } = config.keys.clone();
+            recorder.keys(&link, &LinkKeys { zpk, zak, zmk, ..LinkKeys::default() });
         }
         Ok(Self {
             link,
@@ -284,20 +405,31 @@ impl Host {
             rules: Mutex::new(Rules::new(&config.rules)),
             by_the_books: Arc::new(Rule::default()),
             recorder,
+            key_fault: Mutex::default(),
+            connections: Mutex::default(),
+            asked: Mutex::default(),
+            stans: AtomicU32::new(0),
         })
     }
 
     /// A message that has just come in.
-    fn receive(&self, body: &[u8]) -> Step {
+    fn receive(self: &Arc<Self>, body: &[u8]) -> Step {
         if body.is_empty() {
             return Step::Write(Vec::new(), 1);
         }
         self.record(Sender::Switch, body);
         let Ok(view) = View::decode(self.spec, body) else { return Step::Close };
+        if view.mti() == Mti::NETWORK.response() {
+            self.answered(&view);
+            return Step::Silence;
+        }
         let rule = lock(&self.rules).first(&Incoming::new(&view));
         let rule = rule.unwrap_or_else(|| Arc::clone(&self.by_the_books));
         if rule.delay_ms > 0 {
             return Step::Decide(Duration::from_millis(rule.delay_ms), rule);
+        }
+        if key_change::is_key_message(&view) && rule.code.is_none() && rule.delivery == Delivery::Once {
+            return self.key_message(&view);
         }
         self.decide(body, &rule)
     }

@@ -69,7 +69,7 @@ fn recorded(dir: &Path) -> Vec<Secret> {
     let mut found = Vec::new();
     for line in record.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        for name in ["tmk", "tpk", "tak", "tdk", "zpk", "zak"] {
+        for name in ["tmk", "tpk", "tak", "tdk", "zpk", "zak", "zmk"] {
             let key = line[name].as_str().map(|key| hex::decode(key).unwrap());
             found.extend(key.iter().flat_map(|key| in_every_form(What::Key, key)));
         }
@@ -88,7 +88,7 @@ pub(crate) fn of(dir: &Path) -> Vec<Secret> {
         HOLDERS.iter().flat_map(|holder| card(holder.pan, Some(holder.pin))).collect();
     found.extend(card(UNKNOWN, None));
     found.extend(recorded(dir));
-    for key in [keys::TMK, keys::TPK, keys::TAK, keys::ZPK_A, keys::ZPK_B, keys::ZAK_B] {
+    for key in [keys::TMK, keys::TPK, keys::TAK, keys::ZPK_A, keys::ZPK_B, keys::ZAK_B, keys::ZMK_B] {
         found.extend(in_every_form(What::Key, &hex::decode(key).unwrap()));
     }
     let text = fs::read_to_string(dir.join("lmk")).unwrap();
