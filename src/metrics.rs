@@ -473,6 +473,7 @@ mod tests {
             refusal("edc", "bad-mac");
             AnswerMeter::default().answered("edc", "00", Duration::from_micros(700));
             issuer_outcome("BANK", IssuerOutcome::Late);
+            zone_key_change("BANK", "zak", "agreed");
             saf_depth("BANK", 3);
             hsm_verb("open", "ok");
             let terminal = TerminalMeter::new("edc");
@@ -499,6 +500,7 @@ mod tests {
             r#"tollgate_answer_seconds_bucket{dialect="edc",le="0.001"} 1"#,
             r#"tollgate_issuer_outcomes_total{issuer="BANK",outcome="late"} 2"#,
             r#"tollgate_issuer_outcomes_total{issuer="BANK",outcome="shed"} 0"#,
+            r#"tollgate_zone_key_changes_total{issuer="BANK",key="zak",result="agreed"} 1"#,
             r#"tollgate_saf_depth{issuer="BANK"} 3"#,
             r#"tollgate_hsm_verbs_total{verb="open",result="ok"} 1"#,
             r#"tollgate_connections{dialect="edc"} 1"#,

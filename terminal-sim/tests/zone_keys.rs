@@ -79,7 +79,9 @@ async fn changed(stage: &Stage, of: ZoneUse, before: &str) -> String {
     };
     match tokio::time::timeout(PATIENCE, wait).await {
         Ok(kcv) => kcv,
-        Err(_) => panic!("{of:?} was not changed: {:?}, {:?}", shown(stage, of).await, bank(stage).key_kcv(of)),
+        Err(_) => {
+            panic!("{of:?} was not changed: {:?}, {:?}", shown(stage, of).await, bank(stage).key_kcv(of))
+        }
     }
 }
 
@@ -196,7 +198,9 @@ fn what_is_not_sound_is_refused_and_changes_nothing() {
 fn a_crash_between_acknowledgement_and_commit_loses_no_key() {
     play(async {
         for of in ZoneUse::ALL {
-            for point in ["zone-key-pending:1", "zone-key-acknowledged:1", "zone-key-taken:1", "zone-key-answered:1"] {
+            for point in
+                ["zone-key-pending:1", "zone-key-acknowledged:1", "zone-key-taken:1", "zone-key-answered:1"]
+            {
                 let dir = tempfile::tempdir().unwrap();
                 let mut options = options(dir.path());
                 options.crash = Some(point.to_owned());
