@@ -340,7 +340,9 @@ impl Switch {
 const fn refused(error: &HsmError) -> Refusal {
     match error {
         HsmError::KeyBlockForm => Refusal::Format,
-        HsmError::KeyBlock | HsmError::KeyUsage | HsmError::KeyMode | HsmError::Key(_) => Refusal::Security,
+        HsmError::KeyBlock | HsmError::KeyUsage | HsmError::KeyMode | HsmError::Export | HsmError::Key(_) => {
+            Refusal::Security
+        }
         HsmError::MacMismatch
         | HsmError::PinBlock
         | HsmError::Track

@@ -1,7 +1,7 @@
 //! Every place in the store that holds a key block, so that a change of the LMK misses none.
 
 use super::{Directory, Session, WorkingKeys};
-use crate::transaction::{IssuerId, Mid, Tid};
+use crate::transaction::{IssuerId, Mid, Tid, ZoneUse};
 use std::fmt;
 
 /// A place that holds a key block.
@@ -15,6 +15,17 @@ pub enum KeySlot {
     Session(Mid, Tid, SessionKey),
     /// An issuer's.
     Issuer(IssuerId, IssuerKey),
+    /// An issuer's, while it is being changed.
+    Change(IssuerId, ZoneUse, ChangeKey),
+}
+
+/// A zone key beside the one in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKey {
+    /// The one before it.
+    Former,
+    /// The one that is to come.
+    Pending,
 }
 
 /// Keys that a terminal was given by hand.
@@ -54,6 +65,8 @@ pub enum IssuerKey {
     Zpk,
     /// MAC key.
     Zak,
+    /// Master key.
+    Zmk,
 }
 
 impl TerminalKey {
@@ -85,6 +98,16 @@ impl IssuerKey {
         match self {
             Self::Zpk => "zpk",
             Self::Zak => "zak",
+            Self::Zmk => "zmk",
+        }
+    }
+}
+
+impl ChangeKey {
+    pub(super) const fn column(self) -> &'static str {
+        match self {
+            Self::Former => "former",
+            Self::Pending => "pending",
         }
     }
 }
@@ -100,6 +123,9 @@ impl fmt::Display for KeySlot {
                 write!(f, "session {} of terminal {} at {}", key.column(), tid.trimmed(), mid.trimmed())
             }
             Self::Issuer(id, key) => write!(f, "{} of issuer {}", key.column(), id.trimmed()),
+            Self::Change(id, of, key) => {
+                write!(f, "{} {} of issuer {}", key.column(), of.name(), id.trimmed())
+            }
         }
     }
 }
@@ -135,9 +161,16 @@ impl Directory {
             found.extend(drawn.map(|(key, block)| (KeySlot::Session(mid, tid, key), block)));
         }
         for issuer in &self.issuers {
-            let keys = [(IssuerKey::Zpk, &issuer.zpk), (IssuerKey::Zak, &issuer.zak)];
+            let keys =
+                [(IssuerKey::Zpk, &issuer.zpk), (IssuerKey::Zak, &issuer.zak), (IssuerKey::Zmk, &issuer.zmk)];
             let keys = keys.into_iter().filter_map(|(key, block)| Some((key, block.as_deref()?)));
             found.extend(keys.map(|(key, block)| (KeySlot::Issuer(issuer.id, key), block)));
+        }
+        for state in &self.zone_keys {
+            let former = state.former.as_deref().map(|block| (ChangeKey::Former, block));
+            let pending = state.pending.as_ref().map(|pending| (ChangeKey::Pending, pending.block.as_str()));
+            let keys = former.into_iter().chain(pending);
+            found.extend(keys.map(|(key, block)| (KeySlot::Change(state.issuer, state.of, key), block)));
         }
         // Where a dialect has no PIN key the column is empty.
         found.retain(|(_, block)| !block.is_empty());

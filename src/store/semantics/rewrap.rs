@@ -35,6 +35,9 @@ fn place(slot: &KeySlot) -> (&'static str, &'static str, Vec<(&'static str, &str
             ("session", key.column(), vec![("mid", mid.trimmed()), ("tid", tid.trimmed())])
         }
         KeySlot::Issuer(id, key) => ("issuer", key.column(), vec![("id", id.trimmed())]),
+        KeySlot::Change(id, of, key) => {
+            ("zone_key", key.column(), vec![("issuer", id.trimmed()), ("usage", of.name())])
+        }
     }
 }
 
