@@ -1,5 +1,7 @@
 //! `tollgate hsm serve` as a process: ready, asked, ended by either signal.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests: the lint's exemption covers test functions only")]
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -118,7 +118,7 @@ fn answer(
 ) -> Result<Answer, Code> {
     let opened = hsm.lmks.open(mkac, &MK_AC)?;
     let master = master(&opened)?;
-    let answered = || transaction.answer(&keys(&icc_master_key_of(&*master, card)?)?);
+    let answered = || transaction.answer(&keys(&icc_master_key_of(&master, card)?)?);
     match transaction.data {
         Some(_) => hsm.verified(opened.name, &card, answered),
         None => answered(),

@@ -146,7 +146,7 @@ impl<'a> Named<'a> {
         }
         let opened = hsm.lmks.open(self.key, &self.role)?;
         if self.key.block_octets() == 16 {
-            return Ok(DataKey::Aes(AesKey::new(&opened.clear)?));
+            return Ok(DataKey::Aes(Box::new(AesKey::new(&opened.clear)?)));
         }
         opened.des().map(DataKey::Des)
     }
@@ -167,21 +167,21 @@ impl KeyField<'_> {
 /// A key that data are encrypted under.
 enum DataKey {
     Des(Arc<DesKey>),
-    Aes(AesKey),
+    Aes(Box<AesKey>),
 }
 
 impl DataKey {
     fn encrypt(&self, mode: Mode, iv: &[u8], data: &[u8]) -> Result<Vec<u8>, Code> {
         match self {
             Self::Des(key) => encrypted(key.as_ref(), mode, iv, data),
-            Self::Aes(key) => encrypted(key, mode, iv, data),
+            Self::Aes(key) => encrypted(key.as_ref(), mode, iv, data),
         }
     }
 
     fn decrypt(&self, mode: Mode, iv: &[u8], data: &[u8]) -> Result<Zeroizing<Vec<u8>>, Code> {
         match self {
             Self::Des(key) => decrypted(key.as_ref(), mode, iv, data),
-            Self::Aes(key) => decrypted(key, mode, iv, data),
+            Self::Aes(key) => decrypted(key.as_ref(), mode, iv, data),
         }
     }
 

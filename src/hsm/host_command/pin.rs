@@ -84,6 +84,14 @@ impl HostHsm {
         Ok(Arc::new(self.transaction_key(bdk, ksn)?.des_key(Variant::Pin)?))
     }
 
+    /// What a PIN block of this format is filled with: random octets, which are drawn where the format has any.
+    pub(super) fn fill(&self, format: PinFormat) -> Result<[u8; 8], Code> {
+        match format {
+            PinFormat::Iso0 | PinFormat::Iso2 => Ok([0; 8]),
+            PinFormat::Iso1 | PinFormat::Iso3 | PinFormat::Iso4 => self.draw(),
+        }
+    }
+
     fn destination(&self, to: &Destination<'_>) -> Result<Arc<DesKey>, Code> {
         match to.ksn {
             Some(ksn) => self.transaction_pin_key(to.key, ksn),
@@ -96,7 +104,8 @@ impl HostHsm {
     fn translate(&self, from: &DesKey, to: &DesKey, what: &Translation) -> Result<Answer, Code> {
         let (old, new) = (what.from.account, what.to_account);
         let (from, to) = (side(from, what.from.format, old), side(to, what.to_format, new));
-        let done = pin_policy::translate(&what.from.block, &from, &to, Recipient::Host, self.draw()?)?;
+        let fill = self.fill(what.to_format)?;
+        let done = pin_policy::translate(&what.from.block, &from, &to, Recipient::Host, fill)?;
         let code = what.to_format.code();
         Ok(Answer::done(format!("{:02}{}{code}", done.pin_length, hex::encode_upper(done.block.as_slice()))))
     }

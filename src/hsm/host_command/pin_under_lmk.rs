@@ -164,7 +164,7 @@ fn to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let zpk = zpk.map_err(Code::of_destination)?;
     pin_policy::permits(LIKE, format, AccountChange::Same, Recipient::Host)?;
     let pin = hsm.lmks.pins().open(sealed, account)?;
-    let block = side(&zpk, format, account).seal(&pin, hsm.draw()?)?;
+    let block = side(&zpk, format, account).seal(&pin, hsm.fill(format)?)?;
     Ok(Answer::done(hex::encode_upper(block.as_slice())))
 }
 
