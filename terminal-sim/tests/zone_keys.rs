@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::issuer::{IssuerHandle, KeyFault};
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
-use terminal_sim::terminal::{Card, Dialect};
+use terminal_sim::terminal::{Card, Dialect, Terminal};
 use tokio::task::{JoinSet, LocalSet};
 use tollgate::transaction::ZoneUse;
 
@@ -85,8 +85,7 @@ async fn changed(stage: &Stage, of: ZoneUse, before: &str) -> String {
     }
 }
 
-async fn sells(stage: &Stage, terminal: u32, sales: u32) {
-    let mut terminal = stage.terminal(Dialect::Ascii, terminal).await.unwrap();
+async fn sells(terminal: &mut Terminal, sales: u32) {
     for n in 0..sales {
         assert_eq!(terminal.sale(&card(), 100).await.unwrap().code, "00", "sale {n}");
     }
@@ -161,13 +160,14 @@ fn what_is_not_sound_is_refused_and_changes_nothing() {
     play(async {
         let dir = tempfile::tempdir().unwrap();
         let stage = Stage::build(options(dir.path())).await.unwrap();
+        let mut terminal = stage.terminal(Dialect::Ascii, 1).await.unwrap();
         for of in ZoneUse::ALL {
             let (kcv, _) = shown(&stage, of).await;
             for fault in [KeyFault::AlteredBlock, KeyFault::WrongUsage, KeyFault::StrangersMac] {
                 let reply = bank(&stage).change_key(of, fault).await.unwrap();
                 assert_eq!((reply.code.as_str(), reply.kcv), ("63", None), "{of:?} {fault:?}");
                 assert_eq!(shown(&stage, of).await, (kcv.clone(), "none".into()), "{of:?} {fault:?}");
-                sells(&stage, 1, 2).await;
+                sells(&mut terminal, 2).await;
             }
 
             // Our key, its check value wrong: given up.
@@ -176,7 +176,7 @@ fn what_is_not_sound_is_refused_and_changes_nothing() {
             let wait = async { while shown(&stage, of).await.1 != "none" {} };
             assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{of:?}: not given up");
             assert_eq!(shown(&stage, of).await.0, kcv);
-            sells(&stage, 1, 2).await;
+            sells(&mut terminal, 2).await;
 
             // An acknowledgement under a stranger's MAC is none: the same key is sent again until there is one.
             bank(&stage).set_key_fault(KeyFault::StrangersMac);
@@ -184,10 +184,10 @@ fn what_is_not_sound_is_refused_and_changes_nothing() {
             let wait = async { while shown(&stage, of).await.1 != "sent" {} };
             assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{of:?}: not sent");
             assert_eq!(shown(&stage, of).await.0, kcv);
-            sells(&stage, 1, 2).await;
+            sells(&mut terminal, 2).await;
             bank(&stage).set_key_fault(KeyFault::None);
             changed(&stage, of, &kcv).await;
-            sells(&stage, 1, 2).await;
+            sells(&mut terminal, 2).await;
         }
     });
 }
@@ -220,13 +220,14 @@ fn a_crash_between_acknowledgement_and_commit_loses_no_key() {
                 }
                 options.crash = None;
                 stage.restart(&options, None).await.unwrap();
-                sells(&stage, 1, 3).await;
+                let mut terminal = stage.terminal(Dialect::Ascii, 1).await.unwrap();
+                sells(&mut terminal, 3).await;
                 if !ours {
                     let reply = bank(&stage).change_key(of, KeyFault::None).await.unwrap();
                     assert_eq!(reply.code, "00", "{of:?} {point}");
                 }
                 changed(&stage, of, &kcv).await;
-                sells(&stage, 1, 3).await;
+                sells(&mut terminal, 3).await;
             }
         }
     });
