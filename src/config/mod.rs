@@ -419,25 +419,25 @@ dialect = "edc"
     #[test]
     fn an_hsm_that_cannot_be_is_told() {
         let rows: &[(&str, &[&str])] = &[
-            ("backend = 'magic'", &["5:11 hsm.backend: expected `software` or `host-commands`"]),
-            ("backend = 'host-commands'", &["3:1 hsm.host: at least one [[hsm.host]] is needed"]),
-            ("[[hsm.host]]\naddress = 'hsm:1500'", &["5:1 hsm.host: is for backend = \"host-commands\""]),
+            ("backend = 'magic'", &["6:11 hsm.backend: expected `software` or `host-commands`"]),
+            ("backend = 'host-commands'", &["4:1 hsm.host: at least one [[hsm.host]] is needed"]),
+            ("[[hsm.host]]\naddress = 'hsm:1500'", &["6:1 hsm.host: is for backend = \"host-commands\""]),
             (
                 "backend = 'host-commands'\nlmk = 100\n[[hsm.host]]\naddress = 'h:1'",
-                &["6:7 hsm.lmk: must be 0 to 99"],
+                &["7:7 hsm.lmk: must be 0 to 99"],
             ),
             (
                 "backend = 'host-commands'\n[[hsm.host]]\naddress = 'hsm'\nheader = 3\nconnections = 0\n\
                  command_ms = 0\nmax_in_flight = 10001\ncolour = 1\ntls = { ca = 'c' }",
                 &[
-                    "7:11 hsm.host[0].address: expected HOST:PORT",
-                    "8:10 hsm.host[0].header: must be 4 to 16",
-                    "9:15 hsm.host[0].connections: must be 1 to 64",
-                    "10:14 hsm.host[0].command_ms: must be 1 to 86400000",
-                    "11:17 hsm.host[0].max_in_flight: must be 1 to 10000",
-                    "12:1 hsm.host[0].colour: unknown key; known here: address, command_ms, connect_ms, connections, \
+                    "8:11 hsm.host[0].address: expected HOST:PORT",
+                    "9:10 hsm.host[0].header: must be 4 to 16",
+                    "10:15 hsm.host[0].connections: must be 1 to 64",
+                    "11:14 hsm.host[0].command_ms: must be 1 to 86400000",
+                    "12:17 hsm.host[0].max_in_flight: must be 1 to 10000",
+                    "13:1 hsm.host[0].colour: unknown key; known here: address, command_ms, connect_ms, connections, \
                      header, health_ms, max_in_flight, tls",
-                    "13:7 hsm.host[0].tls.server_name: is missing",
+                    "14:7 hsm.host[0].tls.server_name: is missing",
                 ],
             ),
         ];
