@@ -6,7 +6,7 @@
 
 use super::{FAULTS, Place, Tools, clock, run};
 use crate::config::{Config, Overrides};
-use crate::hsm::lmk::{self, Cost, SHORTEST_PASSPHRASE, Seal};
+use crate::hsm::lmk::{self, Cost, SHORTEST_PASSPHRASE, Seal, Told};
 use crate::hsm::{Lmk, LmkFile, LmkKeys, LmkRing, OpenSslRandom};
 use crate::server;
 use crate::store::{self, Op, Outcome, Rewrapped};
@@ -181,7 +181,7 @@ fn ask_twice() -> Result<Zeroizing<String>> {
 /// What is known without opening the file, so that it asks for nothing; but for a plain one.
 fn status(file: &LmkFile, json: bool, out: &mut dyn Write) -> Result<()> {
     let seal = file.seal()?;
-    let (current, former) = file.told()?;
+    let Told { current, former } = file.told()?;
     let current = match current {
         Some(told) => told,
         None => file.load()?.current.check_value()?,

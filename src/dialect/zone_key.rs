@@ -163,7 +163,7 @@ mod tests {
         let other = BLOCK.replacen("P0TE", "D0TE", 1);
         let rows = [
             (Some("161"), Some(BLOCK), Ok(KeyMessage::New(ZoneUse::Zpk, BLOCK))),
-            (Some("161"), Some(&*mac_key), Ok(KeyMessage::New(ZoneUse::Zak, &*mac_key))),
+            (Some("161"), Some(&*mac_key), Ok(KeyMessage::New(ZoneUse::Zak, &mac_key))),
             (Some("161"), Some(&*other), Err(Refusal::Security)),
             (Some("161"), Some("B0096P0"), Err(Refusal::Format)),
             (Some("161"), Some(&*long), Err(Refusal::Format)),

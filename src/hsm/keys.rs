@@ -185,7 +185,7 @@ mod tests {
             KeyBlock::new(protection.wrap(&header, &secret(key), 24, &[0xA5; 32]).unwrap())
         };
         let strong = "0123456789ABCDEFFEDCBA9876543210";
-        let zpk = policy::header(Usage::Zpk, KeyLength::Double);
+        let zpk = policy::header(Usage::Zpk, KeyLength::Double.into());
         let other_mode = under(super::super::key_block::Header { mode: b'E', ..zpk }.into(), strong);
         let tampered = KeyBlock::new(format!("{}0", &good.as_str()[..good.as_str().len() - 1]));
         let tampered =
@@ -197,7 +197,7 @@ mod tests {
         let two = secret("75B6A89BC7946DD06186A89DCE9B5D9B");
         let used = |block: &KeyBlock| audited.key(block, &[Usage::Zpk]).err();
         let short = audited.generate(Usage::Zpk, KeyLength::Single).err();
-        let replayed = audited.import_components(Usage::Zpk, &[one.clone(), two, one]).err();
+        let replayed = audited.import_components(Usage::Zpk, Algorithm::Des, &[one.clone(), two, one]).err();
         let defect = |defect| Some(HsmError::Key(defect));
         let rows = [
             ("wrong length", short, defect(KeyDefect::Length), "generate", "key-length"),

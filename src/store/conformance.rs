@@ -1243,7 +1243,8 @@ fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
         active: true,
     };
     let (zpk, zak) = (Some("zpk".into()), Some("zak".into()));
-    let bank = Issuer { id: issuer("bank-a"), acquirer_code: "48021234".into(), zpk, zak };
+    let zmk = Some("zmk".into());
+    let bank = Issuer { id: issuer("bank-a"), acquirer_code: "48021234".into(), zpk, zak, zmk };
     let key = NamedKey { name: "n".into(), block: "named".into(), kcv: "08D7B4".into(), usage: "zpk".into() };
     for reference in [Reference::Terminal(terminal), Reference::Issuer(bank), Reference::Key(key)] {
         store.commit(&Op::Put(Box::new(reference)));
@@ -1251,6 +1252,12 @@ fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
     let at_ms = T0;
     store.commit(&Op::SignOn { tid, mid, keys: Some(keys(1, "first")), at_ms });
     store.commit(&Op::SignOn { tid, mid, keys: Some(keys(2, "second")), at_ms });
+    let offer =
+        |block: &str| ZoneStep::Offer(PendingKey { block: block.into(), sent: None, kcv: "08D7B4".into() });
+    for step in [offer("zak-2"), ZoneStep::Agree { block: "zak-2".into() }, offer("zak-3")] {
+        let change = ZoneKeyChange { issuer: issuer("bank-a"), of: ZoneUse::Zak, step, at_ms };
+        store.commit(&Op::ZoneKey(Box::new(change)));
+    }
     let blocks = |store: &mut Subject| -> Vec<(KeySlot, String)> {
         let read = store.reader.directory().unwrap();
         read.key_blocks().into_iter().map(|(slot, block)| (slot, block.to_owned())).collect()
@@ -1271,6 +1278,9 @@ fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
         "static-tpk",
         "tmk",
         "zak",
+        "zak-2",
+        "zak-3",
+        "zmk",
         "zpk",
     ];
     assert_eq!(texts, want);
@@ -1282,7 +1292,7 @@ fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
     let start = revision(store);
     for round in 0..2 {
         let outcome = store.commit(&Op::Rewrap(moves.clone()));
-        assert!(matches!(outcome, Outcome::Rewrapped(13)), "asked again it answers the same: {outcome:?}");
+        assert!(matches!(outcome, Outcome::Rewrapped(16)), "asked again it answers the same: {outcome:?}");
         assert_eq!(revision(store), start + 1, "round {round}");
     }
     let after: Vec<(KeySlot, String)> = moves.iter().map(|m| (m.slot.clone(), m.to.clone())).collect();

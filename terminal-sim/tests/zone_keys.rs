@@ -117,7 +117,6 @@ fn keys_change_while_payments_flow() {
             for of in ZoneUse::ALL {
                 let mut kcv = shown(&stage, of).await.0;
                 for way in ["the switch", "the issuer", "the issuer asks"] {
-                    let before = sold.get();
                     match way {
                         "the switch" => ask_for_change(&stage, of).await,
                         "the issuer" => {
@@ -131,6 +130,7 @@ fn keys_change_while_payments_flow() {
                     }
                     kcv = changed(&stage, of, &kcv).await;
                     kcvs.push(kcv.clone());
+                    let before = sold.get();
                     let wait = async {
                         while sold.get() < before + 6 {
                             let done = selling.try_join_next();

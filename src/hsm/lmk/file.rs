@@ -53,6 +53,15 @@ impl std::fmt::Debug for LmkFile {
 #[derive(Debug)]
 pub struct LmkLock(#[expect(dead_code, reason = "the lock goes with it")] File);
 
+/// What a file's head says, unopened; an older file has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Check value of the current LMK.
+    pub current: Option<String>,
+    /// Check value of the former one, and when it was replaced (milliseconds since the epoch).
+    pub former: Option<(String, i64)>,
+}
+
 impl LmkFile {
     /// Names the file; nothing is read yet.
     #[must_use]
@@ -134,10 +143,10 @@ impl LmkFile {
     ///
     /// # Errors
     /// As [`LmkFile::load`].
-    pub fn told(&self) -> Result<(Option<String>, Option<(String, i64)>), LmkError> {
+    pub fn told(&self) -> Result<Told, LmkError> {
         let text = self.text()?;
         let read = FileText::read(self.path(), &text)?;
-        Ok((read.current, read.former))
+        Ok(Told { current: read.current, former: read.former })
     }
 
     /// Keeps other processes from changing the file.
@@ -241,7 +250,7 @@ impl LmkFile {
             Ok(()) | Err(_) => {}
         }
         write_new(&new, text.as_bytes())?;
-        let back = self.open(&*read_secret(&new, LONGEST)?);
+        let back = self.open(&read_secret(&new, LONGEST)?);
         match back {
             Ok(back) if file_text::clear(&back) == file_text::clear(keys) => Ok(new),
             Ok(_) => Err(LmkError::form(&new, None, "does not hold what was written")),

@@ -163,7 +163,7 @@ impl<'a> FileText<'a> {
 /// The head of a new file.
 pub(super) fn head(keys: &LmkKeys, seal: &Seal) -> Result<String, HsmError> {
     let mut text = String::from(COMMENT);
-    let mut line = |name: &str, value: &str| _ = write!(text, "{name} = {value}\n");
+    let mut line = |name: &str, value: &str| _ = writeln!(text, "{name} = {value}");
     line("version", "1");
     line("protection", &format!("\"{}\"", seal.name()));
     line("current", &format!("\"{}\"", keys.current.check_value()?));

@@ -13,7 +13,7 @@ mod tests;
 mod token;
 
 pub use component::{form, new_component, read_component};
-pub use file::{Ask, LmkFile, LmkLock, LmkSettings, read_passphrase, read_secret};
+pub use file::{Ask, LmkFile, LmkLock, LmkSettings, Told, read_passphrase, read_secret};
 pub use file_text::Seal;
 pub use passphrase::{Cost, SHORTEST as SHORTEST_PASSPHRASE};
 pub use ring::{LmkRing, Standing};

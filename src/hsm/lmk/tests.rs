@@ -111,8 +111,8 @@ fn every_generation_comes_back_under_every_seal() {
         place.sealed(&keys);
         assert!(same(&place.file().load().unwrap(), &keys));
         let told = place.file().told().unwrap();
-        assert_eq!(told.0, keys.current.check_value().ok());
-        assert_eq!(told.1, keys.former.as_ref().map(|f| (f.lmk.check_value().unwrap(), f.replaced_ms)));
+        assert_eq!(told.current, keys.current.check_value().ok());
+        assert_eq!(told.former, keys.former.as_ref().map(|f| (f.lmk.check_value().unwrap(), f.replaced_ms)));
         let text = fs::read_to_string(place.path("lmk")).unwrap().to_uppercase();
         for secret in [keys.current.octets().as_slice(), thales().octets(), &keys.data.0[..32]] {
             assert!(!text.contains(&hex::encode_upper(secret)), "a sealed file holds a key");

@@ -32,8 +32,9 @@ impl Held {
 #[derive(Default)]
 struct Slot {
     current: Option<Arc<Held>>,
-    /// The one before, until the first message under the current one.
-    former: Option<Arc<Held>>,
+    /// Those before, until the first message under the current one: of two changes in a row the first one's key may
+    /// still be on its way.
+    former: Vec<Arc<Held>>,
     /// One that was sent and is not acknowledged.
     pending: Option<Arc<Held>>,
 }
@@ -43,22 +44,21 @@ impl Slot {
     fn fitting(&mut self, fits: impl Fn(&DesKey) -> bool) -> Option<Arc<Held>> {
         let fits = |held: &&Arc<Held>| fits(&held.key);
         if let Some(held) = self.current.as_ref().filter(fits).cloned() {
-            self.former = None;
+            self.former.clear();
             return Some(held);
         }
         if let Some(held) = self.pending.as_ref().filter(fits).cloned() {
             self.current = self.pending.take();
-            self.former = None;
+            self.former.clear();
             return Some(held);
         }
-        self.former.as_ref().filter(fits).cloned()
+        self.former.iter().find(fits).cloned()
     }
 
-    /// A key is in force. One before it that never served is forgotten, the one that did is kept.
+    /// A key is in force.
     fn put(&mut self, new: Arc<Held>) {
         if self.current.as_ref().is_none_or(|held| held.clear != new.clear) {
-            let before = self.current.replace(new);
-            self.former = self.former.take().or(before);
+            self.former.extend(self.current.replace(new));
         }
         self.pending = None;
     }
@@ -193,4 +193,35 @@ impl Zone {
 /// A MAC under any key.
 pub(super) fn mac_under(key: &Held, data: &[u8]) -> Option<[u8; 8]> {
     mac::mac(MacAlgorithm::X919, &key.key, data).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(digit: u8) -> Arc<Held> {
+        Held::new(&[digit; 16]).unwrap()
+    }
+
+    /// The key that made a block of zeros fits and no other does.
+    fn fits(slot: &mut Slot, digit: u8) -> bool {
+        let made = held(digit).key.encrypt([0; 8]);
+        slot.fitting(|key| key.encrypt([0; 8]) == made).is_some()
+    }
+
+    #[test]
+    fn keys_before_the_newest_serve_until_the_newest_does() {
+        let mut slot = Slot { current: Some(held(0x01)), ..Slot::default() };
+        assert!(fits(&mut slot, 0x01) && !fits(&mut slot, 0x13));
+        // Two changes in a row: messages under either key before may still be on their way.
+        slot.put(held(0x13));
+        slot.put(held(0x25));
+        slot.put(held(0x25));
+        assert!(fits(&mut slot, 0x13) && fits(&mut slot, 0x01) && fits(&mut slot, 0x13));
+        assert!(fits(&mut slot, 0x25));
+        assert!(!fits(&mut slot, 0x13) && !fits(&mut slot, 0x01));
+        // A key that was sent and not acknowledged is known to be in force by its first message.
+        slot.pending = Some(held(0x37));
+        assert!(fits(&mut slot, 0x25) && fits(&mut slot, 0x37) && !fits(&mut slot, 0x25));
+    }
 }
