@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
-use terminal_sim::terminal::{Card, Dialect, Terminal};
+use terminal_sim::terminal::{Card, Dialect, KeyForm, Terminal};
 use tokio::task::{JoinSet, LocalSet};
 use tollgate::store::{self, KeySlot, Op, Outcome, Rewrapped, StoreOptions};
-use tollgate::transaction::{Day, KeyForm};
+use tollgate::transaction::Day;
 
 const TERMINALS: u32 = 2;
 /// How long anything is waited for.
