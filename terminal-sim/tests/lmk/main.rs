@@ -164,7 +164,7 @@ fn the_lmk_is_replaced_while_payments_go_on() {
             serde_json::from_str(&done(&stage, &["txn", "list", "--latest", "1000000", "--json"]).await)
                 .unwrap();
         let stored: BTreeSet<&str> = rows.iter().map(|row| row["rrn"].as_str().unwrap()).collect();
-        let sold = sold.rrns.borrow();
+        let sold = sold.rrns.take();
         assert!(sold.iter().all(|rrn| stored.contains(rrn.as_str())), "every sale is stored");
         assert!(rows.iter().all(|row| row["state"] != "sent"), "every outcome is known");
         println!("{} sales approved over two rotations", sold.len());
