@@ -13,7 +13,8 @@ use terminal_sim::stage::DAEMON_WORD;
 
 /// The switch's own, since this executable is the switch too.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<mimalloc::MiMalloc> =
+    zeroizing_alloc::ZeroAlloc(mimalloc::MiMalloc);
 
 /// POS terminals and card issuers for Tollgate: demo, simulators, load.
 #[derive(Debug, Parser)]

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::issuer::{IssuerHandle, KeyFault};
+use terminal_sim::device::StageHsm;
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
 use terminal_sim::terminal::{Card, Dialect, Terminal};
 use tokio::task::{JoinSet, LocalSet};
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options(dir: &std::path::Path) -> StageOptions {
     StageOptions {
+        hsm: Some(StageHsm::Software),
         dir: dir.to_owned(),
         terminals_per_dialect: 3,
         balance_minor: Some(1_000_000_000),

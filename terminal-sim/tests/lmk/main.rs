@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
+use terminal_sim::device::StageHsm;
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
 use terminal_sim::terminal::{Card, Dialect, KeyForm, Terminal};
 use tokio::task::{JoinSet, LocalSet};
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn options(dir: &Path) -> StageOptions {
     StageOptions {
+        hsm: Some(StageHsm::Software),
         dir: dir.to_owned(),
         terminals_per_dialect: TERMINALS,
         balance_minor: Some(1_000_000_000),

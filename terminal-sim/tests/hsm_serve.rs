@@ -19,8 +19,8 @@ impl Drop for Served {
 }
 
 fn serve(arguments: &[&str]) -> (Served, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(["hsm", "serve", "--listen", "127.0.0.1:0", "--test-lmk"]).args(arguments);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_terminal-sim"));
+    command.args(["__tollgate", "hsm", "serve", "--listen", "127.0.0.1:0", "--test-lmk"]).args(arguments);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -69,9 +69,12 @@ fn what_it_cannot_serve_with_is_told() {
         (&["--test-lmk", "--threads", "0"], "--threads"),
     ];
     for (arguments, told) in rows {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        let ended =
-            command.args(["hsm", "serve", "--listen", "127.0.0.1:0"]).args(arguments).output().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terminal-sim"));
+        let ended = command
+            .args(["__tollgate", "hsm", "serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .output()
+            .unwrap();
         let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(!ended.status.success() && stderr.contains(told), "{arguments:?}: {stderr}");
     }
