@@ -44,7 +44,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("console", &["metrics", "store", "settlement"]),
     (
         "config",
-        &["console", "flow", "hsm", "link", "settlement", "store", "transaction", "iso8583_spec", "clock"],
+        &[
+            "console",
+            "flow",
+            "hsm",
+            "link",
+            "settlement",
+            "store",
+            "transaction",
+            "iso8583_spec",
+            "clock",
+            "tls",
+        ],
     ),
 ];
 

@@ -187,9 +187,8 @@ mod tests {
         let strong = "0123456789ABCDEFFEDCBA9876543210";
         let zpk = policy::header(Usage::Zpk, KeyLength::Double.into());
         let other_mode = under(super::super::key_block::Header { mode: b'E', ..zpk }.into(), strong);
-        let tampered = KeyBlock::new(format!("{}0", &good.as_str()[..good.as_str().len() - 1]));
-        let tampered =
-            if tampered == good { KeyBlock::new(good.as_str().replace("D0112", "D0128")) } else { tampered };
+        let (front, last) = good.as_str().split_at(good.as_str().len() - 1);
+        let tampered = KeyBlock::new(format!("{front}{}", if last == "0" { "1" } else { "0" }));
         let foreign =
             SoftHsm::new(&Lmk::from_bytes([0x42; 32])).unwrap().generate(Usage::Zpk, KeyLength::Double);
         let foreign = foreign.unwrap().0;

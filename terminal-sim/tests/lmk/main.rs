@@ -102,6 +102,10 @@ async fn sell(
     let label = if n % 2 == 0 { "Alice" } else { "Li Na" };
     let mut round = 0_u32;
     while !stop.has_changed().unwrap_or(true) {
+        // A batch takes 999.
+        if dialect != Dialect::Ascii && round > 0 && round.is_multiple_of(900) {
+            terminal.settle().await.unwrap();
+        }
         if dialect == Dialect::UnionPay && round.is_multiple_of(20) {
             let outcome = terminal.sign_on(KeyForm::DoubleWithTrack).await.unwrap();
             assert_eq!(outcome.code, "00", "sign-on of {dialect:?} {n}");

@@ -30,7 +30,7 @@ pub(crate) async fn play_network(mut seat: Seat) -> Result<Played> {
         ensure!(fresh == keys, "a second sign-on must bring other keys, and nothing else may change");
     }
     if seat.transaction == Transaction::SignOn {
-        let (card, minor) = (seat.card(), seat.minor);
+        let (card, minor) = (seat.card_for_form(), seat.minor);
         approved(&seat.terminal.sale(&card, minor).await?)?;
         expected.moved = vec![(-minor, 0)];
     }

@@ -87,6 +87,15 @@ impl Seat {
         Card::swiped(self.holder.pan, EXPIRY).with_pin(self.holder.pin)
     }
 
+    /// The card with the PIN that the keys of this seat's form can take: form 001's take none.
+    pub(crate) fn card_for_form(&self) -> Card {
+        if self.dialect == Dialect::UnionPay && self.form == KeyForm::Single {
+            Card::swiped(self.holder.pan, EXPIRY)
+        } else {
+            self.card()
+        }
+    }
+
     /// Gets working keys where the dialect sends them. Form 001's PIN key is single-length and serves no PIN, so that a
     /// terminal that is to pay asks for another.
     pub(crate) async fn signed_on(&mut self) -> Result<()> {
