@@ -160,6 +160,8 @@ fn the_lmk_is_replaced_while_payments_go_on() {
         stage.start(None).await.unwrap();
         for dialect in [Dialect::Edc, Dialect::Ascii] {
             let mut terminal = stage.terminal(dialect, 1).await.unwrap();
+            // Its numbers go on: the same ones again would be duplicates.
+            terminal.set_next_stan(900_000);
             let outcome = terminal.sale(&card("Alice"), 100).await.unwrap();
             assert_eq!(outcome.code, "00", "{dialect:?}");
             sold.add(outcome.rrn.unwrap());
@@ -197,6 +199,7 @@ async fn foreign_blocks_are_refused(stage: &Stage) {
         assert!(matches!(outcome, Outcome::Rewrapped(1)), "{outcome:?}");
     };
     let mut terminal = stage.terminal(Dialect::Ascii, 1).await.unwrap();
+    terminal.set_next_stan(950_000);
     put(good, &bad);
     // Until the daemon has reread, it holds the good one.
     pays_until(false, &mut terminal, &card("Li Na")).await;
