@@ -117,7 +117,7 @@ pub enum HsmError {
     #[error("key is not of the mode of use this needs")]
     KeyMode,
     /// The key may not leave, or not under this one.
-    #[error("key may not be exported")]
+    #[error("key may not leave, or not under this key")]
     Export,
     /// The key itself is not acceptable.
     #[error("key is not acceptable: {0}")]

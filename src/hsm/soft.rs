@@ -104,14 +104,6 @@ impl SoftHsm {
         error
     }
 
-    /// Computes a known answer with every algorithm of the room, and looks at the random source.
-    ///
-    /// # Errors
-    /// [`HsmError::Failure`] names the first that does not come out.
-    pub fn self_test() -> Result<(), HsmError> {
-        self_test::run()
-    }
-
     /// A key block's key, when it may be used as one of `usages`.
     pub(super) fn key(&self, block: &KeyBlock, usages: &[Usage]) -> Result<Arc<WorkingKey>, HsmError> {
         self.find(block, usages).map_err(|error| self.refused(Operation::Use, &KeyName::header(block), error))

@@ -33,6 +33,7 @@ const fn own(of: ZoneUse) -> Usage {
 impl SoftHsm {
     /// As [`super::Hsm::make_zone_key`].
     pub(super) fn zone_key(&self, zmk: &Key<Zmk>, of: ZoneUse) -> Result<ZoneKey, HsmError> {
+        // Before a key is made that could not be sent.
         self.key(zmk.block(), &[Usage::Zmk])?;
         let (block, kcv) = self.generate(own(of), KeyLength::Double)?;
         let sent = self.send_block(&block, zmk)?.block;
@@ -46,7 +47,6 @@ impl SoftHsm {
         of: ZoneUse,
         sent: &str,
     ) -> Result<(KeyBlock, String), HsmError> {
-        self.key(zmk.block(), &[Usage::Zmk])?;
         self.import_block_if(own(of), zmk, sent, |kind| match kind {
             KeyKind::Des(KeyLength::Single) => Err(HsmError::Key(KeyDefect::Length)),
             KeyKind::Des(_) | KeyKind::Aes(_) => Ok(()),
