@@ -5,13 +5,15 @@
 //! the environment.
 
 use super::{FAULTS, Place, Tools, clock, run};
+use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::hsm::lmk::{self, Cost, SHORTEST_PASSPHRASE, Seal, Told};
 use crate::hsm::{Lmk, LmkFile, LmkKeys, LmkRing, OpenSslRandom};
 use crate::server;
 use crate::store::{self, Op, Outcome, Rewrapped};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -205,7 +207,8 @@ fn status(file: &LmkFile, json: bool, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "protection  {}", seal.name())?;
     writeln!(out, "current     {current}")?;
     if let Some((former, since)) = former {
-        writeln!(out, "former      {former}  replaced {}", crate::clock::Clock::utc_of(since))?;
+        let clock = Clock::system(0).context("clock")?;
+        writeln!(out, "former      {former}  replaced {}", clock.rfc3339_of(since))?;
     }
     Ok(())
 }
@@ -254,18 +257,30 @@ impl Done {
     }
 }
 
-/// Moves every key block under the current LMK, and looks again until none is left.
+/// Moves every key block under the current LMK, and looks again until none is left. Equal blocks stay equal: an import
+/// of reference data tells by that whether a key is another one. On devices key blocks are under the devices' own LMK.
 fn rewrap(tools: &mut Tools, keys: &LmkKeys) -> Result<Done> {
-    let ring = LmkRing::of_keys(keys)?;
     let mut done = Done::default();
+    if run::devices(&tools.config).is_some() {
+        return Ok(done);
+    }
+    let ring = LmkRing::of_keys(keys)?;
+    let mut known: HashMap<String, String> = HashMap::new();
     for _ in 0..PASSES {
         let directory = tools.reader.directory()?;
         done.foreign.clear();
         let mut moves = Vec::new();
         for (slot, block) in directory.key_blocks() {
-            match ring.rewrap(block, &OpenSslRandom) {
+            let moved = match known.get(block) {
+                Some(to) => Ok(Some(to.clone())),
+                None => ring.rewrap(block, &OpenSslRandom),
+            };
+            match moved {
                 Ok(None) => {}
-                Ok(Some(to)) => moves.push(Rewrapped { slot, from: block.to_owned(), to }),
+                Ok(Some(to)) => {
+                    known.insert(block.to_owned(), to.clone());
+                    moves.push(Rewrapped { slot, from: block.to_owned(), to });
+                }
                 Err(error) => done.foreign.push(format!("{slot}: {error}")),
             }
         }

@@ -417,6 +417,9 @@ mod tests {
             ),
             (import.to_owned(), Err("tollgate key add")),
             ("key export --name tmk".to_owned(), Ok("S0007251TB00E0001")),
+            // The local LMK is another: the device's key blocks stay as they are.
+            ("lmk rotate".to_owned(), Ok("lmk  ")),
+            ("key export --name tmk".to_owned(), Ok("S0007251TB00E0001")),
         ];
         for (line, want) in rows {
             let got = tollgate(dir.path(), &line);

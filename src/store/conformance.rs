@@ -1297,6 +1297,11 @@ fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
     }
     let after: Vec<(KeySlot, String)> = moves.iter().map(|m| (m.slot.clone(), m.to.clone())).collect();
     assert_eq!(blocks(store), after);
+    // An import that says what stood there before the change in service does not take it back.
+    let (zpk, zak, zmk) = (Some("zpk'".into()), Some("zak'".into()), Some("zmk'".into()));
+    let again = Issuer { id: issuer("bank-a"), acquirer_code: "48021234".into(), zpk, zak, zmk };
+    store.commit(&Op::Put(Box::new(Reference::Issuer(again))));
+    assert_eq!(blocks(store), after);
     // What a sign-on replaced meanwhile is left alone, and so is what is not there.
     store.commit(&Op::SignOn { tid, mid, keys: Some(keys(3, "third")), at_ms });
     let late = |slot: KeySlot, from: &str| Rewrapped { slot, from: from.into(), to: "late".into() };

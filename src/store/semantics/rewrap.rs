@@ -15,6 +15,11 @@ pub(super) fn rewrap(
     for block in blocks {
         let replaced = replace(sql, block)?;
         changed += replaced;
+        if replaced > 0 {
+            // What an issuer's key was imported as is compared with what is imported next.
+            let text = "UPDATE zone_key SET imported = $1 WHERE imported = $2";
+            sql.execute(text, &[Arg::Text(&block.to), Arg::Text(&block.from)])?;
+        }
         // Asked again, it finds its own effect.
         done += u32::from(replaced > 0 || stands(sql, block)?);
     }
