@@ -5,12 +5,17 @@
 pub(crate) mod test_certificates;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslAcceptor, SslConnector, SslFiletype, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    Ssl, SslAcceptor, SslConnector, SslFiletype, SslMethod, SslOptions, SslVerifyMode, SslVersion,
+};
 use openssl::x509::X509;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
+
+/// What was read is wiped in OpenSSL's own buffer: `SSL_OP_CLEANSE_PLAINTEXT`, which the crate has no name for.
+const CLEANSE_PLAINTEXT: SslOptions = SslOptions::from_bits_retain(1 << 1);
 
 /// Why TLS cannot be set up. Names files, never what is in them.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +81,7 @@ impl ServerTls {
     pub fn load(files: &ServerTlsFiles) -> Result<Self, TlsError> {
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        builder.set_options(CLEANSE_PLAINTEXT);
         builder.set_certificate_chain_file(&files.certificate).map_err(about(&files.certificate))?;
         builder.set_private_key_file(&files.key, SslFiletype::PEM).map_err(about(&files.key))?;
         if let Some(ca) = &files.client_ca {
@@ -119,6 +125,7 @@ impl ClientTls {
     pub fn load(files: &ClientTlsFiles) -> Result<Self, TlsError> {
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        builder.set_options(CLEANSE_PLAINTEXT);
         builder.set_ca_file(&files.ca).map_err(about(&files.ca))?;
         if let Some((certificate, key)) = &files.identity {
             builder.set_certificate_chain_file(certificate).map_err(about(certificate))?;

@@ -4,6 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use iso8583_spec::{FrameError, Framing};
 use tokio_util::codec::{Decoder, Encoder};
+use zeroize::Zeroizing;
 
 /// Why a stream gives no further frame.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +32,17 @@ impl FrameCodec {
     }
 
     /// Takes the next body off `buffer`; empty for a keep-alive, `None` when more octets are
-    /// needed. The body is copied out, so that the buffer is used again and again.
+    /// needed. The body is copied out, so that the buffer is used again and again; what was taken is wiped in it.
     ///
     /// # Errors
     /// [`FrameError`], before anything is allocated for the announced length.
     pub fn next(&self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        let Some(frame) = self.framing.decode(buffer, self.max)? else { return Ok(None) };
+        let Some(frame) = self.framing.decode(buffer, self.max)? else {
+            make_room(buffer);
+            return Ok(None);
+        };
         let body = buffer.get(frame.body).map(Bytes::copy_from_slice).unwrap_or_default();
+        buffer.iter_mut().take(frame.consumed).for_each(|octet| *octet = 0);
         buffer.advance(frame.consumed);
         Ok(Some(body))
     }
@@ -49,6 +54,22 @@ impl FrameCodec {
     pub fn append(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         self.framing.encode(body, out)
     }
+}
+
+/// Moves what is left to the front of a full buffer. The buffer would do so itself, and leave a copy behind.
+fn make_room(buffer: &mut BytesMut) {
+    if buffer.len() == buffer.capacity() {
+        let rest = Zeroizing::new(buffer.to_vec());
+        buffer.fill(0);
+        buffer.clear();
+        buffer.extend_from_slice(&rest);
+    }
+}
+
+/// Empties a buffer that is used again, and wipes it.
+pub(super) fn wipe(buffer: &mut Vec<u8>) {
+    buffer.fill(0);
+    buffer.clear();
 }
 
 /// What went wrong, as a label of a metric.

@@ -1,7 +1,7 @@
 //! The connection task of one issuer link: connects, signs on, writes what is due, matches
 //! answers, keeps the line alive, and begins again when it breaks.
 
-use super::super::frame::FrameCodec;
+use super::super::frame::{FrameCodec, wipe};
 use super::super::listener::tune;
 use super::table::Found;
 use super::{Key, Late, LinkDialect, LinkState, PeerVerb, Shared};
@@ -341,7 +341,7 @@ impl<'a> Session<'a> {
             if self.out_has_requests {
                 crate::crash::point("issuer-write-after");
             }
-            self.out.get_mut().clear();
+            wipe(self.out.get_mut());
             self.out.set_position(0);
         }
         Ok(())

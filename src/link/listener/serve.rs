@@ -2,7 +2,7 @@
 //!
 //! Generic over the stream: TCP, TLS, or a pipe in memory under a paused clock.
 
-use super::super::frame::{FrameCodec, reason};
+use super::super::frame::{FrameCodec, reason, wipe};
 use super::connection::{Connection, Doing, Stage};
 use super::{Handler, ListenerOptions, tune};
 use crate::metrics::{TerminalMeter, connection_refused, frame_refused};
@@ -228,7 +228,7 @@ impl<'a> Task<'a> {
         crate::crash::point("terminal-write-after");
         self.out_since = None;
         let buffer = self.out.get_mut();
-        buffer.clear();
+        wipe(buffer);
         buffer.shrink_to(WRITE_BUFFER_KEPT);
         self.out.set_position(0);
         None
