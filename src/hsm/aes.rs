@@ -120,20 +120,42 @@ impl std::fmt::Debug for AesKey {
     }
 }
 
-/// HMAC with SHA-256 (RFC 2104). On OpenSSL's hash itself: its EVP interface to HMAC takes twenty times as
+/// A key for HMAC with SHA-256 (RFC 2104), as the two hashes that have taken it in: it cannot be read from them, and a
+/// message costs two steps of the hash less. On OpenSSL's hash itself: its EVP interface to HMAC takes twenty times as
 /// long for so few octets, and every payment computes two.
-pub(super) fn hmac_sha256(key: &[u8; KEY], data: &[u8]) -> Zeroizing<[u8; KEY]> {
-    let inner = keyed_hash(key, 0x36, data);
-    keyed_hash(key, 0x5C, inner.as_slice())
+#[derive(Clone)]
+pub(super) struct HmacKey {
+    inner: Sha256,
+    outer: Sha256,
 }
 
-fn keyed_hash(key: &[u8; KEY], mask: u8, data: &[u8]) -> Zeroizing<[u8; KEY]> {
+impl HmacKey {
+    /// Takes a clear key.
+    pub(super) fn new(key: &[u8; KEY]) -> Self {
+        Self { inner: keyed_hash(key, 0x36), outer: keyed_hash(key, 0x5C) }
+    }
+
+    /// The HMAC of a message.
+    pub(super) fn of(&self, data: &[u8]) -> Zeroizing<[u8; KEY]> {
+        let (mut inner, mut outer) = (self.inner.clone(), self.outer.clone());
+        inner.update(data);
+        outer.update(Zeroizing::new(inner.finish()).as_slice());
+        Zeroizing::new(outer.finish())
+    }
+}
+
+/// The HMAC of one message under a key.
+pub(super) fn hmac_sha256(key: &[u8; KEY], data: &[u8]) -> Zeroizing<[u8; KEY]> {
+    HmacKey::new(key).of(data)
+}
+
+/// A hash that has taken in one block: a masked key.
+fn keyed_hash(key: &[u8; KEY], mask: u8) -> Sha256 {
     let mut block = Zeroizing::new([mask; 64]);
     block.iter_mut().zip(key).for_each(|(octet, key)| *octet ^= key);
     let mut hash = Sha256::new();
     hash.update(block.as_slice());
-    hash.update(data);
-    Zeroizing::new(hash.finish())
+    hash
 }
 
 /// AES-256-GCM: the ciphertext and behind it the tag.

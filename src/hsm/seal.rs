@@ -8,7 +8,7 @@
 //! A key per card keeps random nonces far from the 2^32 that one GCM key allows (NIST SP 800-38D, 8.3), and
 //! binds the ciphertext to its look-up value.
 
-use super::aes::{self, KEY, NONCE};
+use super::aes::{self, HmacKey, KEY, NONCE};
 use super::lmk::DataKey;
 use super::random::Random;
 use super::{HsmError, Opened};
@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 /// The HSM's data keys.
 pub(super) struct DataKeys {
-    sealing: Zeroizing<[u8; KEY]>,
-    lookup: Zeroizing<[u8; KEY]>,
+    sealing: HmacKey,
+    lookup: HmacKey,
     nonces: Mutex<Drawn>,
 }
 
@@ -49,7 +49,7 @@ impl DataKeys {
     pub(super) fn new(data: &DataKey) -> Self {
         let nonces = Mutex::new(Drawn { octets: [0; DRAWN * NONCE], left: 0 });
         let (sealing, lookup) = data.parts();
-        Self { sealing, lookup, nonces }
+        Self { sealing: HmacKey::new(&sealing), lookup: HmacKey::new(&lookup), nonces }
     }
 
     /// Seals a PAN.
@@ -82,14 +82,14 @@ impl DataKeys {
     }
 
     fn lookup(&self, pan: &Pan) -> [u8; 16] {
-        let hash = aes::hmac_sha256(&self.lookup, pan.digits().as_bytes());
+        let hash = self.lookup.of(pan.digits().as_bytes());
         let mut lookup = [0; 16];
         lookup.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
         lookup
     }
 
     fn card_key(&self, lookup: &[u8; 16]) -> Zeroizing<[u8; KEY]> {
-        aes::hmac_sha256(&self.sealing, lookup)
+        self.sealing.of(lookup)
     }
 }
 

@@ -40,7 +40,7 @@ pub fn open_hsm(options: &HsmOptions, clock: &Clock, node: NodeId) -> Result<Sof
         audit.said(Operation::SelfTest, &KeyName::default(), "failed")?;
     }
     let hsm = hsm?;
-    for check_value in hsm.lmks().check_values()? {
+    for check_value in hsm.lmks().check_values() {
         audit.done(Operation::LoadLmk, &KeyName::text(check_value.as_bytes()))?;
     }
     audit.done(Operation::SelfTest, &KeyName::default())?;

@@ -4,9 +4,11 @@
 use super::{Lmk, LmkError, LmkFile, LmkKeys};
 use crate::clock::Clock;
 use crate::hsm::HsmError;
+use crate::hsm::aes::KEY;
 use crate::hsm::key_block::{FullHeader, Protection, Version};
 use crate::hsm::random::Random;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// LMKs before the current one at most, newest first.
@@ -14,23 +16,57 @@ const FORMERS: usize = 3;
 /// Milliseconds between two readings that unknown blocks cause.
 const PAUSE_MS: i64 = 1_000;
 
+/// An LMK as what is derived of it. Its octets are not kept.
 struct Known {
-    lmk: Lmk,
+    mark: Mark,
+    check_value: String,
     protection: Protection,
+}
+
+impl Known {
+    fn new(lmk: &Lmk) -> Result<Arc<Self>, HsmError> {
+        let (mark, check_value) = (Mark::of(lmk), lmk.check_value()?);
+        Ok(Arc::new(Self { mark, check_value, protection: Protection::new(Version::D, lmk.octets())? }))
+    }
+}
+
+/// What an LMK is recognised by.
+struct Mark(Zeroizing<[u8; KEY]>);
+
+impl Mark {
+    fn of(lmk: &Lmk) -> Self {
+        Self(lmk.derive(b"LMK mark"))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+    }
+}
+
+struct FormerLmk {
+    known: Arc<Known>,
     /// A sweep has found it gone from the file.
     swept: bool,
 }
 
-impl Known {
-    fn new(lmk: &Lmk) -> Result<Self, HsmError> {
-        Ok(Self { protection: Protection::new(Version::D, lmk.octets())?, lmk: lmk.clone(), swept: false })
-    }
+/// The current one, and those before it, the newest first.
+struct Held {
+    current: Arc<Known>,
+    formers: Vec<FormerLmk>,
 }
 
-/// The current one first; never empty.
-struct Held {
-    current: Known,
-    formers: Vec<Known>,
+impl Held {
+    fn of(keys: &LmkKeys) -> Result<Self, HsmError> {
+        let former = keys.former.iter().map(|former| {
+            let known = Known::new(&former.lmk)?;
+            Ok(FormerLmk { known, swept: false })
+        });
+        Ok(Self { current: Known::new(&keys.current)?, formers: former.collect::<Result<_, HsmError>>()? })
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Arc<Known>> {
+        std::iter::once(&self.current).chain(self.formers.iter().map(|former| &former.known))
+    }
 }
 
 /// What a block is under.
@@ -59,7 +95,8 @@ pub struct LmkRing {
 
 impl std::fmt::Debug for LmkRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LmkRing({:?}, {} former)", self.held().current.lmk, self.held().formers.len())
+        let held = self.held();
+        write!(f, "LmkRing({}, {} former)", held.current.check_value, held.formers.len())
     }
 }
 
@@ -78,9 +115,8 @@ impl LmkRing {
     /// # Errors
     /// [`HsmError::Failure`].
     pub fn of_keys(keys: &LmkKeys) -> Result<Self, HsmError> {
-        let formers = keys.former.iter().map(|former| Known::new(&former.lmk)).collect::<Result<_, _>>()?;
-        let held = Held { current: Known::new(&keys.current)?, formers };
-        Ok(Self { held: RwLock::new(Arc::new(held)), source: None, asked: Mutex::default() })
+        let held = Arc::new(Held::of(keys)?);
+        Ok(Self { held: RwLock::new(held), source: None, asked: Mutex::default() })
     }
 
     /// The LMKs of a file, which is reread when it may have changed.
@@ -92,12 +128,9 @@ impl LmkRing {
     }
 
     /// The check values of the current LMK and of those before it.
-    ///
-    /// # Errors
-    /// [`HsmError::Failure`].
-    pub fn check_values(&self) -> Result<Vec<String>, HsmError> {
-        let held = self.held();
-        std::iter::once(&held.current).chain(&held.formers).map(|known| known.lmk.check_value()).collect()
+    #[must_use]
+    pub fn check_values(&self) -> Vec<String> {
+        self.held().known().map(|known| known.check_value.clone()).collect()
     }
 
     /// Opens a block, under the current LMK or one before it. When it is under none, the file is reread, at
@@ -200,22 +233,21 @@ impl LmkRing {
     }
 
     fn take(&self, keys: &LmkKeys) -> Result<bool, HsmError> {
-        let held = self.held();
-        let same = held.current.lmk.is(&keys.current);
-        let former_known = keys.former.iter().all(|former| held.knows(&former.lmk));
-        if same && former_known {
+        let (held, file) = (self.held(), Held::of(keys)?);
+        let same = held.current.mark.is(&file.current.mark);
+        if same && file.formers.iter().all(|former| held.known().any(|k| k.mark.is(&former.known.mark))) {
             return Ok(false);
         }
-        let in_file = keys.former.iter().map(|former| &former.lmk);
-        let before = std::iter::once(&held.current).chain(&held.formers).map(|known| &known.lmk);
-        let mut formers: Vec<Known> = Vec::new();
-        for lmk in in_file.chain(before) {
-            let is_new = !keys.current.is(lmk) && !formers.iter().any(|known| known.lmk.is(lmk));
+        let mut formers: Vec<FormerLmk> = Vec::new();
+        let in_file = file.formers.iter().map(|former| &former.known);
+        for known in in_file.chain(held.known()) {
+            let mut other = std::iter::once(&file.current).chain(formers.iter().map(|former| &former.known));
+            let is_new = !other.any(|other| other.mark.is(&known.mark));
             if is_new && formers.len() < FORMERS {
-                formers.push(Known::new(lmk)?);
+                formers.push(FormerLmk { known: Arc::clone(known), swept: false });
             }
         }
-        self.set(Held { current: Known::new(&keys.current)?, formers });
+        self.set(Held { current: file.current, formers });
         Ok(true)
     }
 
@@ -231,15 +263,15 @@ impl LmkRing {
             return Ok(());
         }
         let keys = file.load()?;
-        let in_file = |lmk: &Lmk| keys.former.as_ref().is_some_and(|former| former.lmk.is(lmk));
+        let in_file = keys.former.as_ref().map(|former| Mark::of(&former.lmk));
         let mut formers = Vec::new();
-        for known in &held.formers {
-            let there = in_file(&known.lmk);
-            if there || !known.swept {
-                formers.push(Known { swept: !there, ..Known::new(&known.lmk)? });
+        for FormerLmk { known, swept } in &held.formers {
+            let there = in_file.as_ref().is_some_and(|mark| mark.is(&known.mark));
+            if there || !swept {
+                formers.push(FormerLmk { known: Arc::clone(known), swept: !there });
             }
         }
-        self.set(Held { current: Known::new(&held.current.lmk)?, formers });
+        self.set(Held { current: Arc::clone(&held.current), formers });
         Ok(())
     }
 
@@ -253,17 +285,13 @@ impl LmkRing {
 }
 
 impl Held {
-    fn knows(&self, lmk: &Lmk) -> bool {
-        std::iter::once(&self.current).chain(&self.formers).any(|known| known.lmk.is(lmk))
-    }
-
     fn find<T>(&self, open: impl Fn(&Protection) -> Result<T, HsmError>) -> Result<(Standing, T), HsmError> {
         match open(&self.current.protection) {
             Err(HsmError::KeyBlock) => {}
             found => return Ok((Standing::Current, found?)),
         }
         for former in &self.formers {
-            match open(&former.protection) {
+            match open(&former.known.protection) {
                 Err(HsmError::KeyBlock) => {}
                 found => return Ok((Standing::Former, found?)),
             }
