@@ -131,11 +131,17 @@ impl DesKey {
         self.forward(chain.xor(last)).block()
     }
 
-    /// The first 8 octets of the key, and the next 8 where there are.
-    pub(super) fn halves(&self) -> (u64, Option<u64>) {
+    /// The key of the first 8 octets alone.
+    pub(super) fn first(&self) -> Self {
+        let (Parts::Single(first) | Parts::Double(first, _) | Parts::Triple(first, ..)) = &self.0;
+        Self(Parts::Single(first.clone()))
+    }
+
+    /// Of a key of double length: its two parts, as [`super::des_round::first_choice`] has them.
+    pub(super) fn double(&self) -> Option<(u64, u64)> {
         match &self.0 {
-            Parts::Single(key) => (key.clear(), None),
-            Parts::Double(left, right) | Parts::Triple(left, right, _) => (left.clear(), Some(right.clear())),
+            Parts::Double(left, right) => Some((left.chosen(), right.chosen())),
+            Parts::Single(_) | Parts::Triple(..) => None,
         }
     }
 

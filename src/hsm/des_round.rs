@@ -62,22 +62,25 @@ fn exchange(high: u32, low: u32, shift: u32, mask: u32) -> (u32, u32) {
     (high ^ (both << shift), low ^ both)
 }
 
+/// The 56 bits of a key that count, as FIPS 46-3's permuted choice 1 has them: 28 for C, 28 for D.
+pub(super) fn first_choice(key: &[u8; 8]) -> u64 {
+    let tables = key.iter().zip(&CHOICE_1);
+    tables.fold(0, |chosen, (octet, table)| chosen | table[usize::from(octet >> 1)])
+}
+
 /// The sixteen round keys of one DES key. A round key is the six bits for S1, S3, S5, S7 where the half has theirs,
 /// then those for S2, S4, S6, S8 where the turned half has theirs.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(super) struct Schedule {
     keys: [[u32; 2]; 16],
-    /// What it was made of.
-    clear: u64,
+    /// What they are made of.
+    chosen: u64,
 }
 
 impl Schedule {
     /// Of a clear key, whose parity bits play no part.
     pub(super) fn new(key: &[u8; 8]) -> Schedule {
-        let mut chosen = 0;
-        for (octet, table) in key.iter().zip(&CHOICE_1) {
-            chosen |= table[usize::from(octet >> 1)];
-        }
+        let chosen = first_choice(key);
         let (mut c, mut d) = ((chosen >> 28) as u32, chosen as u32 & 0x0FFF_FFFF);
         let mut keys = [[0; 2]; 16];
         for (round_key, count) in keys.iter_mut().zip(ROTATIONS) {
@@ -89,12 +92,12 @@ impl Schedule {
             }
             *round_key = [(both >> 32) as u32, both as u32];
         }
-        Schedule { keys, clear: u64::from_be_bytes(*key) }
+        Schedule { keys, chosen }
     }
 
-    /// The key itself.
-    pub(super) fn clear(&self) -> u64 {
-        self.clear
+    /// As [`first_choice`].
+    pub(super) fn chosen(&self) -> u64 {
+        self.chosen
     }
 
     /// Sixteen rounds and the exchange of the halves after them.

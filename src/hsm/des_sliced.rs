@@ -4,7 +4,7 @@
 //! gates between planes: permutations are wiring, substitutions are [`super::des_gates`]. There is no look-up by data.
 
 use super::des_gates::{s1, s2, s3, s4, s5, s6, s7, s8};
-use super::des_tables::{PERMUTATION, PERMUTED_CHOICE_1, PERMUTED_CHOICE_2, ROTATIONS};
+use super::des_tables::{PERMUTATION, PERMUTED_CHOICE_2, ROTATIONS};
 use zeroize::Zeroizing;
 
 /// Blocks that are worked on at once.
@@ -17,7 +17,7 @@ pub(super) type Planes = Zeroizing<[u64; 64]>;
 pub(super) struct Schedule(Zeroizing<[[[u64; 6]; 8]; 16]>);
 
 impl Schedule {
-    /// Of sixty-four keys, whose parity bits play no part.
+    /// Of sixty-four keys, each as [`super::des_round::first_choice`] has it.
     pub(super) fn new(keys: [u64; LANES]) -> Schedule {
         let planes = planes(keys);
         let mut schedule = Schedule(Zeroizing::new([[[0; 6]; 8]; 16]));
@@ -191,7 +191,8 @@ const fn round_keys() -> [[u8; 48]; 16] {
         while bit < 48 {
             let chosen = PERMUTED_CHOICE_2[bit] as usize - 1;
             let (half, place) = (chosen / 28, chosen % 28);
-            rounds[round][bit] = PERMUTED_CHOICE_1[28 * half + (place + turned) % 28] - 1;
+            // The 56 bits of a key are the last of their word.
+            rounds[round][bit] = (8 + 28 * half + (place + turned) % 28) as u8;
             bit += 1;
         }
         round += 1;
@@ -202,6 +203,7 @@ const fn round_keys() -> [[u8; 48]; 16] {
 #[cfg(test)]
 mod tests {
     use super::super::des::DesKey;
+    use super::super::des_round::first_choice;
     use super::super::{des_tables, judges};
     use super::*;
 
@@ -240,7 +242,8 @@ mod tests {
             let keys: [u64; LANES] = std::array::from_fn(|_| chance.number());
             let blocks: [u64; LANES] = std::array::from_fn(|_| chance.number());
             let lanes = chance.number();
-            let (schedule, block_planes) = (Schedule::new(keys), planes(blocks));
+            let chosen = keys.map(|key| first_choice(&key.to_be_bytes()));
+            let (schedule, block_planes) = (Schedule::new(chosen), planes(blocks));
             let [mut forward, mut backward] = [Halves::zeros(), Halves::zeros()];
             forward.add(&block_planes, u64::MAX);
             backward.add(&block_planes, u64::MAX);

@@ -141,10 +141,7 @@ pub fn algorithm3_of_many(
         let mut halves = Zeroizing::new([[0; LANES]; 2]);
         let [lefts, rights] = &mut *halves;
         for (((key, _), left), right) in some.iter().zip(lefts).zip(rights) {
-            let (first, second) = key.halves();
-            *left = first;
-            let is_double = key.length() == KeyLength::Double;
-            *right = second.filter(|_| is_double).ok_or(HsmError::Key(KeyDefect::Length))?;
+            (*left, *right) = key.double().ok_or(HsmError::Key(KeyDefect::Length))?;
         }
         let [lefts, rights] = halves.map(Schedule::new);
         let mut messages: Vec<_> = some.iter().map(|(_, data)| blocks::<BLOCK>(data, padding)).collect();

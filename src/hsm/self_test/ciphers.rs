@@ -3,6 +3,7 @@
 use super::super::aes::{self, AesKey};
 use super::super::cipher::{BlockCipher as _, cbc_decrypt, cbc_encrypt};
 use super::super::des::DesKey;
+use super::super::des_round::first_choice;
 use super::super::des_sliced::{self, LANES};
 use super::super::token::TokenKey;
 use super::super::{HsmError, track};
@@ -56,7 +57,7 @@ fn sliced_des() -> Result<Vec<u8>, HsmError> {
     for ((at, key), block) in (0..).zip(&mut keys).zip(&mut blocks) {
         (*key, *block) = (lane(*key, at), lane(*block, at));
     }
-    let schedule = des_sliced::Schedule::new(keys);
+    let schedule = des_sliced::Schedule::new(keys.map(|key| first_choice(&key.to_be_bytes())));
     let mut halves = des_sliced::Halves::zeros();
     halves.add(&des_sliced::planes(blocks), u64::MAX);
     halves.encrypt(&schedule, u64::MAX);
