@@ -6,6 +6,7 @@
 pub mod aes;
 pub mod audit;
 mod audit_chain;
+mod buffer;
 mod cache;
 pub mod card_verification;
 pub mod cipher;

@@ -9,6 +9,7 @@
 
 use super::message::Answer;
 use super::{Host, Stream};
+use crate::hsm::buffer::take_front;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -363,11 +364,7 @@ fn sent(output: &mut Zeroizing<Vec<u8>>, count: usize) -> Result<(), Breach> {
     if count == 0 {
         return Err(Breach::Ended);
     }
-    if count >= output.len() {
-        output.clear();
-    } else {
-        output.drain(..count);
-    }
+    take_front(output, count);
     Ok(())
 }
 

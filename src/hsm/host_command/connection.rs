@@ -5,7 +5,7 @@
 
 use super::HostHsm;
 use super::server::Limits;
-use bytes::{Buf, BytesMut};
+use crate::hsm::buffer::take_front;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,13 +24,13 @@ pub(super) struct Connection<'a, S> {
     stream: S,
     hsm: &'a HostHsm,
     limits: Limits,
-    input: BytesMut,
+    input: Vec<u8>,
     output: Vec<u8>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     pub(super) fn new(stream: S, hsm: &'a HostHsm, limits: Limits) -> Self {
-        Self { stream, hsm, limits, input: BytesMut::new(), output: Vec::new() }
+        Self { stream, hsm, limits, input: Vec::new(), output: Vec::new() }
     }
 
     /// Answers commands until the peer ends, does something that it may not, or `stop`: then what is there is still
@@ -84,7 +84,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 self.send().await?;
             }
         }
-        self.input.advance(taken);
+        take_front(&mut self.input, taken);
         self.send().await?;
         Ok(taken > 0)
     }
@@ -101,7 +101,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
         let in_time = tokio::time::timeout(self.limits.patience, sent).await;
         in_time.map_err(|_| refused("the peer took too long to take its answers"))??;
-        self.output.clear();
+        let written = self.output.len();
+        take_front(&mut self.output, written);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 
 use super::code::Code;
 use super::fields::Fields;
-use super::key::{KeyField, Opened, Role};
+use super::key::{ClearKey, KeyField, Role};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::cipher::Padding;
@@ -102,8 +102,10 @@ fn data<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], Code> {
 }
 
 /// The issuer's master key.
-fn master(opened: &Opened) -> Result<DoubleKey, Code> {
-    opened.des()?;
+fn master(opened: &ClearKey) -> Result<DoubleKey, Code> {
+    if opened.is_aes() {
+        return Err(Code::KEY_ALGORITHM);
+    }
     let clear: &[u8; 16] = opened.clear.as_slice().try_into().map_err(|_| Code::KEY_LENGTH)?;
     Ok(Zeroizing::new(*clear))
 }
@@ -116,7 +118,7 @@ fn answer(
     transaction: &Transaction<'_>,
     keys: impl FnOnce(&DoubleKey) -> Result<Keys, HsmError>,
 ) -> Result<Answer, Code> {
-    let opened = hsm.lmks.open(mkac, &MK_AC)?;
+    let opened = hsm.lmks.open_clear(mkac, &MK_AC)?;
     let master = master(&opened)?;
     let answered = || transaction.answer(&keys(&icc_master_key_of(&master, card)?)?);
     match transaction.data {

@@ -146,7 +146,7 @@ impl<'a> Named<'a> {
         }
         let opened = hsm.lmks.open(self.key, &self.role)?;
         if self.key.block_octets() == 16 {
-            return Ok(DataKey::Aes(Box::new(AesKey::new(&opened.clear)?)));
+            return opened.aes().map(DataKey::Aes);
         }
         opened.des().map(DataKey::Des)
     }
@@ -167,7 +167,7 @@ impl KeyField<'_> {
 /// A key that data are encrypted under.
 enum DataKey {
     Des(Arc<DesKey>),
-    Aes(Box<AesKey>),
+    Aes(Arc<AesKey>),
 }
 
 impl DataKey {

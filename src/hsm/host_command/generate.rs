@@ -137,14 +137,14 @@ impl HostHsm {
         if (family == Family::Blocks) != from.bdk.0.starts_with('S') {
             return Err(Code::LMK_SCHEMES);
         }
-        let bdk = self.lmks.open(from.bdk, &from.role)?;
-        if bdk.header.is_some_and(|header| header.algorithm == b'A') {
+        let bdk = self.lmks.open_clear(from.bdk, &from.role)?;
+        if bdk.is_aes() {
             let ksn = dukpt_aes::KeySerialNumber::parse(&format!("{}00000000", from.terminal))?;
             let initial = dukpt_aes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
             return Ok(Zeroizing::new(initial.octets().to_vec()));
         }
         let ksn = dukpt_tdes::KeySerialNumber::parse(&format!("{}00000", from.terminal))?;
-        let initial = bdk.base()?.initial_key(ksn)?;
+        let initial = dukpt_tdes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
         Ok(Zeroizing::new(initial.octets().to_vec()))
     }
 }

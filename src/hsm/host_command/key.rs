@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::fields::Fields;
 use super::pin_under_lmk::PinCipher;
+use crate::hsm::aes::AesKey;
 use crate::hsm::cache::Cache;
 use crate::hsm::des::{self, DesKey};
 use crate::hsm::dukpt_tdes::BaseDerivationKey;
@@ -12,7 +13,7 @@ use crate::hsm::thales_block;
 use crate::hsm::variant_lmk::{KeyType, TEST_PAIRS, VariantLmk};
 use crate::hsm::{HsmError, KeyDefect};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A key as it stands in a command: characters, not looked into yet.
@@ -76,41 +77,69 @@ impl Role {
     };
 }
 
-/// A key that was opened: what it is, its clear octets, and what has been made of them. All of it is wiped when
+/// A key that was opened: what it is, and what has been made of it. Its octets are not kept. All of it is wiped when
 /// dropped.
 pub(crate) struct Opened {
-    /// Of a key block: its header.
-    pub(crate) header: Option<Header>,
-    /// Its octets.
-    pub(crate) clear: Zeroizing<Vec<u8>>,
     /// Stands for the key where it is not needed itself: a hash with a key of this run.
     pub(super) name: u64,
-    des: OnceLock<Result<Arc<DesKey>, HsmError>>,
-    base: OnceLock<Result<Box<BaseDerivationKey>, HsmError>>,
+    schedule: Schedule,
+    /// Of a base derivation key.
+    base: Option<BaseDerivationKey>,
+}
+
+enum Schedule {
+    Des(Arc<DesKey>),
+    Aes(Arc<AesKey>),
 }
 
 impl Opened {
-    fn new(header: Option<Header>, clear: Zeroizing<Vec<u8>>, names: &RandomState) -> Self {
-        let name = names.hash_one(clear.as_slice());
-        Self { header, clear, name, des: OnceLock::new(), base: OnceLock::new() }
+    fn new(key: &ClearKey, role: &Role) -> Result<Self, Code> {
+        let schedule = if key.is_aes() {
+            Schedule::Aes(Arc::new(AesKey::new(&key.clear)?))
+        } else {
+            Schedule::Des(Arc::new(DesKey::new(&key.clear)?))
+        };
+        let base = (*role == Role::BDK && !key.is_aes()).then(|| BaseDerivationKey::new(&key.clear));
+        Ok(Self { name: key.name, schedule, base: base.transpose()? })
     }
 
     /// Its schedule as a DES key.
     pub(crate) fn des(&self) -> Result<Arc<DesKey>, Code> {
-        self.is_des()?;
-        Ok(self.des.get_or_init(|| DesKey::new(&self.clear).map(Arc::new)).clone()?)
+        match &self.schedule {
+            Schedule::Des(key) => Ok(Arc::clone(key)),
+            Schedule::Aes(_) => Err(Code::KEY_ALGORITHM),
+        }
     }
 
-    /// Its schedules as the base derivation key of DUKPT with triple DES.
+    /// Its schedule as an AES key.
+    pub(super) fn aes(&self) -> Result<Arc<AesKey>, Code> {
+        match &self.schedule {
+            Schedule::Aes(key) => Ok(Arc::clone(key)),
+            Schedule::Des(_) => Err(Code::KEY_ALGORITHM),
+        }
+    }
+
+    /// Its schedules as the base derivation key of DUKPT with triple DES, when it was opened for that.
     pub(super) fn base(&self) -> Result<&BaseDerivationKey, Code> {
-        self.is_des()?;
-        let base = self.base.get_or_init(|| BaseDerivationKey::new(&self.clear).map(Box::new));
-        base.as_deref().map_err(|error| Code::from(*error))
+        self.base.as_ref().ok_or(Code::KEY_ALGORITHM)
     }
+}
 
-    fn is_des(&self) -> Result<(), Code> {
-        let is_aes = self.header.is_some_and(|header| header.algorithm == b'A');
-        if is_aes { Err(Code::KEY_ALGORITHM) } else { Ok(()) }
+/// A key in clear, for what a schedule does not do: keys that keys travel under or are derived from. Lives as long as
+/// its command.
+pub(crate) struct ClearKey {
+    /// Of a key block: its header.
+    pub(crate) header: Option<Header>,
+    /// Its octets.
+    pub(crate) clear: Zeroizing<Vec<u8>>,
+    /// As [`Opened::name`].
+    pub(super) name: u64,
+}
+
+impl ClearKey {
+    /// Whether it is an AES key; else it is one of DES.
+    pub(super) fn is_aes(&self) -> bool {
+        self.header.is_some_and(|header| header.algorithm == b'A')
     }
 }
 
@@ -191,19 +220,19 @@ impl Lmks {
         if let Some((_, opened)) = roles.iter().find(|(opened_for, _)| opened_for == role) {
             return Ok(Arc::clone(opened));
         }
-        let opened = if key.0.starts_with('S') {
-            self.open_block_for(key, role)
-        } else {
-            self.open_variant(key, role)
-        };
-        let opened = Arc::new(opened?);
+        let opened = Arc::new(Opened::new(&self.open_clear(key, role)?, role)?);
         let roles = roles.iter().cloned().chain([(*role, Arc::clone(&opened))]).collect();
         self.opened.keep(key.0.into(), roles);
         Ok(opened)
     }
 
+    /// Opens a key for a role in clear, each time anew.
+    pub(crate) fn open_clear(&self, key: KeyField<'_>, role: &Role) -> Result<ClearKey, Code> {
+        if key.0.starts_with('S') { self.open_block_for(key, role) } else { self.open_variant(key, role) }
+    }
+
     /// Opens a key block, when it is of the role.
-    fn open_block_for(&self, key: KeyField<'_>, role: &Role) -> Result<Opened, Code> {
+    fn open_block_for(&self, key: KeyField<'_>, role: &Role) -> Result<ClearKey, Code> {
         let (header, clear) = self.open_block(key)?;
         if !role.usages.contains(&header.usage) {
             return Err(Code::USAGE);
@@ -214,7 +243,7 @@ impl Lmks {
         if header.algorithm != b'A' {
             check_des(&clear, role.is_for_pins)?;
         }
-        Ok(Opened::new(Some(header), clear, &self.names))
+        Ok(self.named(Some(header), clear))
     }
 
     /// Opens a key block, whatever it is for.
@@ -229,16 +258,21 @@ impl Lmks {
     }
 
     /// A key of the role's type: the first under which its parity is odd.
-    fn open_variant(&self, key: KeyField<'_>, role: &Role) -> Result<Opened, Code> {
+    fn open_variant(&self, key: KeyField<'_>, role: &Role) -> Result<ClearKey, Code> {
         let mut parity = Code::SOURCE_PARITY;
         for kind in role.types {
             let clear = self.variant.decrypt(*kind, key.0)?;
             match check_des(&clear, role.is_for_pins) {
-                Ok(()) => return Ok(Opened::new(None, clear, &self.names)),
+                Ok(()) => return Ok(self.named(None, clear)),
                 Err(code) => parity = code,
             }
         }
         Err(parity)
+    }
+
+    fn named(&self, header: Option<Header>, clear: Zeroizing<Vec<u8>>) -> ClearKey {
+        let name = self.names.hash_one(clear.as_slice());
+        ClearKey { header, clear, name }
     }
 }
 
@@ -305,7 +339,7 @@ mod tests {
                 (&tpk, Role::ZPK_SOURCE, false),
                 (&zpk, Role::TPK, false),
             ] {
-                let found = lmks.open(KeyField(text), &role);
+                let found = lmks.open_clear(KeyField(text), &role);
                 assert_eq!(found.is_ok_and(|found| *found.clear == clear), is_it, "{text}");
             }
         }

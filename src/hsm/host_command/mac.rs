@@ -6,9 +6,7 @@ use super::fields::Fields;
 use super::key::{KeyField, Opened, Role};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
-use crate::hsm::aes::AesKey;
 use crate::hsm::cipher::{BlockCipher, Padding, cbc_encrypt, cmac};
-use crate::hsm::des::DesKey;
 use crate::hsm::dukpt_tdes::{Direction, Variant};
 use crate::hsm::mac::{algorithm1, algorithm3, verify_left};
 use crate::hsm::variant_lmk::KeyType;
@@ -125,17 +123,14 @@ impl<'a> Message<'a> {
             if self.algorithm != Algorithm::Cmac {
                 return Err(Code::ALGORITHM);
             }
-            let key = AesKey::new(&key.clear)?;
-            return self.chained::<16>(&key, |data| Ok(cmac(&key, data)));
+            let key = key.aes()?;
+            return self.chained::<16>(&*key, |data| Ok(cmac(&*key, data)));
         }
         let whole = key.des()?;
         let whole = whole.as_ref();
         match self.algorithm {
             Algorithm::One => self.chained(whole, |data| Ok(algorithm1(whole, padding, data))),
-            Algorithm::Three => {
-                let left = DesKey::new(key.clear.get(..8).unwrap_or_default())?;
-                self.chained(&left, |data| algorithm3(whole, padding, data))
-            }
+            Algorithm::Three => self.chained(&whole.first(), |data| algorithm3(whole, padding, data)),
             Algorithm::Cmac => self.chained(whole, |data| Ok(cmac(whole, data))),
         }
     }

@@ -320,12 +320,11 @@ impl HostHsm {
         if (family == Family::Blocks) != key.0.starts_with('S') {
             return Err(Code::LMK_SCHEMES);
         }
-        let opened = self.lmks.open(key, role)?;
+        let opened = self.lmks.open_clear(key, role)?;
         if let Some(header) = opened.header {
             whole(header)?;
         }
-        let is_aes = opened.header.is_some_and(|header| header.algorithm == b'A');
-        Ok(Zone { clear: opened.clear.clone(), is_aes })
+        Ok(Zone { is_aes: opened.is_aes(), clear: opened.clear })
     }
 
     /// Puts a key under a zone's: a block's TR-31 version is `B` under DES and `D` under AES unless another is named.
