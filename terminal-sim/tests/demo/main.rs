@@ -10,6 +10,7 @@
 mod day;
 mod ending;
 mod files;
+mod memory;
 mod postgres;
 mod secrets;
 mod story;
