@@ -236,6 +236,30 @@ fn on_devices<T>(
     })
 }
 
+/// The check values of key blocks, where there are any, by whoever has their LMK.
+pub(super) fn check_values<const N: usize>(
+    tools: &Tools,
+    blocks: [Option<&String>; N],
+) -> anyhow::Result<[Option<String>; N]> {
+    let mut found = [const { None }; N];
+    let blocks = blocks.map(|block| block.map(|block| KeyBlock::new(block.as_str())));
+    if super::run::devices(&tools.config).is_some() {
+        return on_devices(tools, async |client| {
+            for (block, found) in blocks.iter().zip(&mut found) {
+                if let Some(block) = block {
+                    *found = Some(client.kcv(block).await?);
+                }
+            }
+            Ok(found)
+        });
+    }
+    let hsm = tools.hsm()?;
+    for (block, found) in blocks.iter().zip(&mut found) {
+        *found = block.as_ref().map(|block| hsm.kcv(block)).transpose()?;
+    }
+    Ok(found)
+}
+
 fn keep(
     tools: &mut Tools,
     name: &str,

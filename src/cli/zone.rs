@@ -1,8 +1,7 @@
 //! `tollgate issuer show` and `change-key`: the keys shared with an issuer, and asking for new ones.
 
-use super::Tools;
+use super::{Tools, key};
 use crate::clock::Clock;
-use crate::hsm::KeyBlock;
 use crate::store::{self, Issuer, Op, Outcome, ZoneKeyChange, ZoneKeyState, ZoneStep};
 use crate::transaction::{IssuerId, ZoneUse};
 use anyhow::{Context, bail};
@@ -71,20 +70,23 @@ pub(super) fn change(
 /// An issuer that is not there, or a key that is not of this HSM.
 pub(super) fn show(tools: &mut Tools, id: IssuerId, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let (issuer, states) = find(tools, id)?;
-    let hsm = tools.hsm()?;
-    let kcv = |block: &Option<String>| -> anyhow::Result<Option<String>> {
-        block.as_ref().map(|block| Ok(hsm.kcv(&KeyBlock::new(block.as_str()))?)).transpose()
-    };
-    let zmk = kcv(&issuer.zmk)?;
+    let of_use = |of| states.iter().find(|state| state.of == of);
+    let former = |of| of_use(of).and_then(|state| state.former.as_ref());
+    let blocks = [
+        issuer.zmk.as_ref(),
+        issuer.zpk.as_ref(),
+        former(ZoneUse::Zpk),
+        issuer.zak.as_ref(),
+        former(ZoneUse::Zak),
+    ];
+    let [zmk, zpk, former_zpk, zak, former_zak] = key::check_values(tools, blocks)?;
     let mut keys = serde_json::Map::new();
     let mut lines = vec![format!("zmk  {}", zmk.as_deref().unwrap_or("none"))];
-    for (of, block) in [(ZoneUse::Zpk, &issuer.zpk), (ZoneUse::Zak, &issuer.zak)] {
-        let state = states.iter().find(|state| state.of == of);
-        let current = kcv(block)?;
+    for (of, current, former) in [(ZoneUse::Zpk, zpk, former_zpk), (ZoneUse::Zak, zak, former_zak)] {
+        let state = of_use(of);
         let changed = state.and_then(|s| s.changed_ms).map(time);
         let change = standing(state);
         let pending = state.and_then(|s| s.pending.as_ref()).map(|pending| pending.kcv.clone());
-        let former = state.map_or(Ok(None), |s| kcv(&s.former))?;
         lines.push(format!(
             "{}  {:<6}  changed {}  {change}",
             of.name(),

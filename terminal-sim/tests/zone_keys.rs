@@ -12,7 +12,6 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
-use terminal_sim::device::StageHsm;
 use terminal_sim::issuer::{IssuerHandle, KeyFault};
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
 use terminal_sim::terminal::{Card, Dialect, Terminal};
@@ -24,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options(dir: &std::path::Path) -> StageOptions {
     StageOptions {
-        hsm: Some(StageHsm::Software),
         dir: dir.to_owned(),
         terminals_per_dialect: 3,
         balance_minor: Some(1_000_000_000),

@@ -34,13 +34,20 @@ impl HostClient {
     /// # Errors
     /// [`HsmError::KeyUsage`] for another usage, [`HsmError::Key`] for another check value, what the device refuses.
     pub async fn check(&self, usage: Usage, block: &KeyBlock, kcv: &str) -> Result<String, HsmError> {
-        let value = self.check_value(block).await?;
+        let found = self.kcv(block).await?;
         if !device_key::serves(usage, block) {
             return Err(HsmError::KeyUsage);
         }
-        let mut found = hex::encode_upper(value);
-        found.truncate(6);
         if found.eq_ignore_ascii_case(kcv) { Ok(found) } else { Err(HsmError::Key(KeyDefect::CheckValue)) }
+    }
+
+    /// A key's KCV as 6 hexadecimal characters.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub async fn kcv(&self, block: &KeyBlock) -> Result<String, HsmError> {
+        let [a, b, c, ..] = self.check_value(block).await?;
+        Ok(hex::encode_upper([a, b, c]))
     }
 
     /// A key's check value: zeros under the key.
@@ -98,7 +105,7 @@ impl HostClient {
 }
 
 /// What a command says of the key that it makes: `#`, usage, algorithm, mode, version, exportability, no optional blocks.
-fn described(header: Header, length: KeyLength) -> Result<String, HsmError> {
+pub(super) fn described(header: Header, length: KeyLength) -> Result<String, HsmError> {
     let Header { usage, algorithm: _, mode, version, exportability } = header;
     let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).map_err(|_| HsmError::KeyBlockForm);
     let (usage, rest) = (text(&usage)?, text(&[&[mode], version.as_slice(), &[exportability]].concat())?);

@@ -50,6 +50,15 @@ impl Command {
         if whole_block(text) == Some(text.len()) { Ok(self.text(text)) } else { Err(HsmError::KeyBlockForm) }
     }
 
+    /// A key block under a ZMK, behind the letter that tells devices so, once it is seen to be as long as it says.
+    pub(super) fn zone_block(self, text: &str) -> Result<Self, HsmError> {
+        if whole_zone_block(text) == Some(text.len()) {
+            Ok(self.text("R").text(text))
+        } else {
+            Err(HsmError::KeyBlockForm)
+        }
+    }
+
     /// The number of its LMK, when it has one (`%nn`).
     pub(super) fn lmk(self) -> Self {
         match self.lmk {
@@ -71,10 +80,20 @@ const TOO_LONG: HsmError = HsmError::Input("longer than a host command may be");
 
 /// How many characters the key block that a text begins with has: `S`, and as many as characters 2 to 5 say.
 fn whole_block(text: &str) -> Option<usize> {
-    let printable = text.bytes().all(|octet| octet.is_ascii_graphic());
-    let digits = text.get(2..6).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
-    let length = digits.parse::<usize>().ok()?.checked_add(1)?;
-    (printable && text.starts_with('S') && length <= text.len()).then_some(length)
+    text.strip_prefix('S').and_then(stated_length).map(|length| length + 1)
+}
+
+/// The same of a key block as other zones have it: a letter, and as many as the four digits behind it say.
+fn whole_zone_block(text: &str) -> Option<usize> {
+    if text.starts_with(|letter: char| letter.is_ascii_uppercase()) { stated_length(text) } else { None }
+}
+
+/// What characters 2 to 5 of a key block say, when that many are there.
+fn stated_length(block: &str) -> Option<usize> {
+    let printable = block.bytes().all(|octet| octet.is_ascii_graphic());
+    let digits = block.get(1..5).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+    let length = digits.parse::<usize>().ok()?;
+    (printable && length <= block.len()).then_some(length)
 }
 
 /// The fields of an answer whose code is 00, taken one after the other; it is wiped.
@@ -123,10 +142,23 @@ impl Answer {
 
     /// A key block.
     pub(super) fn key(&mut self) -> Result<KeyBlock, HsmError> {
+        let length = self.length(whole_block)?;
+        self.text(length).map(KeyBlock::new)
+    }
+
+    /// A key block under a ZMK, without the letter in front of it.
+    pub(super) fn zone_block(&mut self) -> Result<&str, HsmError> {
+        if self.text(1)? != "R" {
+            return Err(MALFORMED);
+        }
+        let length = self.length(whole_zone_block)?;
+        self.text(length)
+    }
+
+    fn length(&self, of: fn(&str) -> Option<usize>) -> Result<usize, HsmError> {
         let rest = self.octets.get(self.taken..).unwrap_or_default();
         let rest = rest.split(|octet| *octet == TRAILER).next().unwrap_or_default();
-        let length = std::str::from_utf8(rest).ok().and_then(whole_block).ok_or(MALFORMED)?;
-        self.text(length).map(KeyBlock::new)
+        std::str::from_utf8(rest).ok().and_then(of).ok_or(MALFORMED)
     }
 
     /// That nothing is left but a trailer.

@@ -12,6 +12,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 mod verbs;
+mod zone_key;
 
 pub use device_key::form_under_test_lmk;
 

@@ -4,12 +4,13 @@ use super::message::Command;
 use super::pool::Pool;
 use super::{Dial, Dialing, Host, HostClient, Hosts, Stream, form_under_test_lmk};
 use crate::hsm::host_command::HostHsm;
+use crate::hsm::key_block::{Header, PAD, Protection, Version};
 use crate::hsm::lmk::DataKey;
 use crate::hsm::{
     DesKey, Forward, Hsm as _, HsmError, Key, KeyBlock, KeyDefect, KeyLength, KeyUse, Lmk, MacAlgorithm,
-    MacCheck, MacKey, Open, Tak, TerminalKeys, Tmk, Usage, read_working_keys,
+    MacCheck, MacKey, Open, Tak, TerminalKeys, Tmk, Usage, Zmk, read_working_keys,
 };
-use crate::transaction::{KeyForm, Pan};
+use crate::transaction::{KeyForm, Pan, ZoneUse};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -560,6 +561,97 @@ async fn keys_are_generated_and_checked_by_the_device() {
     for (usage, block, kcv, expected) in rows {
         assert_eq!(client.check(usage, &block, kcv).await, expected, "{usage:?} {kcv}");
     }
+}
+
+const ZMK: &str = "642C7904A4D5C238CD6E7A9D76D36449";
+
+/// A key block under a ZMK as the other side would make it: seven characters of header, key.
+fn sent(zmk: &str, fields: &str, key: &str) -> String {
+    let [u0, u1, algorithm, mode, v0, v1, exportability] = *fields.as_bytes() else { panic!("{fields}") };
+    let header = Header { usage: [u0, u1], algorithm, mode, version: [v0, v1], exportability };
+    let protection = Protection::new(Version::B, &octets(zmk)).unwrap();
+    protection.wrap(&header.into(), &octets(key), 24, &[0xA5; PAD]).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn zone_keys_are_made_and_taken_by_the_device() {
+    let client = client().await;
+    let zmk: Key<Zmk> = key(ZMK);
+    for (of, head) in [(ZoneUse::Zpk, "B0080P0TB00N0000"), (ZoneUse::Zak, "B0080M3TC00N0000")] {
+        let made = client.make_zone_key(&zmk, of).await.unwrap();
+        assert_eq!(&made.sent[..16], head);
+        let (_, clear) = Protection::new(Version::B, &octets(ZMK)).unwrap().unwrap(&made.sent).unwrap();
+        assert_eq!((clear.len(), DesKey::new(&clear).unwrap().kcv()), (16, made.kcv.clone()), "{of:?}");
+        let (taken, kcv) = client.take_zone_key(&zmk, of, &made.sent).await.unwrap();
+        assert_eq!(kcv, made.kcv);
+        for block in [&made.block, &taken] {
+            assert_eq!(&client.check_value_of(block).await.unwrap()[..6], kcv);
+        }
+        assert_ne!(client.make_zone_key(&zmk, of).await.unwrap().kcv, kcv, "a new key each time");
+        // Both serve.
+        if of == ZoneUse::Zak {
+            for block in [made.block, taken] {
+                let zak = Key::of(block);
+                assert!(client.mac(MacKey::Zone(&zak), MacAlgorithm::X919, b"0800").await.is_ok());
+            }
+        } else {
+            let pan = Pan::parse("6225880012345675").unwrap();
+            let tpk = key(TPK);
+            for block in [made.block, taken] {
+                let zpk = Key::of(block);
+                let block = octets("605CAB8CE0D1A2B9").try_into().unwrap();
+                let forward = Forward { block, with_pan: true, tpk: &tpk, zpk: &zpk, pan: &pan };
+                let there = client.forward(forward).await.unwrap();
+                let expected = octets("06126CD6FEDCBA98");
+                let clear = Protection::new(Version::B, &octets(ZMK)).unwrap().unwrap(&made.sent).unwrap().1;
+                assert_eq!(DesKey::new(&clear).unwrap().decrypt(there).to_vec(), expected);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_zone_key_is_refused_and_the_device_tells_why() {
+    use ZoneUse::{Zak, Zpk};
+    let client = client().await;
+    let zmk: Key<Zmk> = key(ZMK);
+    let single = "0123456789ABCDEF";
+    let weak = "0101010101010101FEDCBA9876543210";
+    let defect = |defect| Err(HsmError::Key(defect));
+    let good = sent(ZMK, "P0TB00N", ZPK);
+    let (front, last) = good.split_at(good.len() - 1);
+    let altered = format!("{front}{}", if last == "0" { "1" } else { "0" });
+    let rows = [
+        ("PIN key", Zpk, good.clone(), Ok("4FE9FD")),
+        ("PIN key that encrypts", Zpk, sent(ZMK, "P0TE00E", ZPK), Ok("4FE9FD")),
+        ("PIN key of no restriction", Zpk, sent(ZMK, "P0TN00N", ZPK), Ok("4FE9FD")),
+        ("MAC key", Zak, sent(ZMK, "M3TC00N", ZPK), Ok("4FE9FD")),
+        ("PIN key that decrypts", Zpk, sent(ZMK, "P0TD00N", ZPK), Err(HsmError::KeyMode)),
+        ("MAC key that makes", Zak, sent(ZMK, "M3TG00N", ZPK), Err(HsmError::KeyMode)),
+        ("PIN key for MACs", Zak, good.clone(), Err(HsmError::KeyUsage)),
+        ("MAC key for PINs", Zpk, sent(ZMK, "M3TC00N", ZPK), Err(HsmError::KeyUsage)),
+        ("MAC key of algorithm 1", Zak, sent(ZMK, "M1TC00N", ZPK), Err(HsmError::KeyUsage)),
+        ("component", Zpk, sent(ZMK, "P0TBc1N", ZPK), Err(HsmError::KeyUsage)),
+        ("single", Zpk, sent(ZMK, "P0DB00N", single), defect(KeyDefect::Length)),
+        ("single called triple", Zak, sent(ZMK, "M3TC00N", single), defect(KeyDefect::Length)),
+        ("even parity", Zpk, sent(ZMK, "P0TB00N", &ZPK.replace("98", "99")), defect(KeyDefect::Parity)),
+        ("weak half", Zpk, sent(ZMK, "P0TB00N", weak), defect(KeyDefect::Parity)),
+        ("equal halves", Zak, sent(ZMK, "M3TC00N", &single.repeat(2)), defect(KeyDefect::Repeats)),
+        ("under another ZMK", Zpk, sent(TMK, "P0TB00N", ZPK), Err(HsmError::KeyBlock)),
+        ("altered", Zpk, altered, Err(HsmError::KeyBlock)),
+        ("cut", Zpk, front.to_owned(), Err(HsmError::KeyBlockForm)),
+        ("nothing", Zpk, String::new(), Err(HsmError::KeyBlockForm)),
+        ("another command's fields", Zpk, format!("{good}S%01"), Err(HsmError::KeyBlockForm)),
+        ("no letter", Zpk, good.replacen('B', "0", 1), Err(HsmError::KeyBlockForm)),
+    ];
+    for (name, of, sent, expected) in rows {
+        let found = client.take_zone_key(&zmk, of, &sent).await.map(|(_, kcv)| kcv);
+        assert_eq!(found, expected.map(str::to_owned), "{name}");
+    }
+    // What is no ZMK sends and takes nothing.
+    let tmk = Key::of(formed(Usage::Tmk, ZMK));
+    assert_eq!(client.make_zone_key(&tmk, Zpk).await.err(), Some(HsmError::KeyUsage));
+    assert_eq!(client.take_zone_key(&tmk, Zpk, &good).await.err(), Some(HsmError::KeyUsage));
 }
 
 impl HostClient {

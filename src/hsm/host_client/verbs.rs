@@ -1,4 +1,4 @@
-//! The verbs of a payment in commands of a device: `M8`, `M6`, `M2`, `CA`, `A0`, `BU`.
+//! The verbs of a payment in commands of a device: `M8`, `M6`, `M2`, `CA`, `A0`, `A6`, `BU`.
 
 use super::HostClient;
 use super::message::Command;
@@ -148,9 +148,6 @@ impl HostClient {
     }
 }
 
-/// Zone keys are exchanged on a device's console.
-const NO_ZONE_KEYS: HsmError = HsmError::Failure("zone keys are exchanged on the device's console");
-
 impl Hsm for HostClient {
     fn open<'a>(&'a self, open: Open<'a>) -> Verb<'a, Opened> {
         Box::pin(async move { self.open_message(&open).await })
@@ -176,17 +173,17 @@ impl Hsm for HostClient {
         Box::pin(async move { self.make_keys(tmk, form).await })
     }
 
-    fn make_zone_key<'a>(&'a self, _zmk: &'a Key<Zmk>, _of: ZoneUse) -> Verb<'a, ZoneKey> {
-        Box::pin(async { Err(NO_ZONE_KEYS) })
+    fn make_zone_key<'a>(&'a self, zmk: &'a Key<Zmk>, of: ZoneUse) -> Verb<'a, ZoneKey> {
+        Box::pin(async move { self.zone_key(zmk, of).await })
     }
 
     fn take_zone_key<'a>(
         &'a self,
-        _zmk: &'a Key<Zmk>,
-        _of: ZoneUse,
-        _sent: &'a str,
+        zmk: &'a Key<Zmk>,
+        of: ZoneUse,
+        sent: &'a str,
     ) -> Verb<'a, (KeyBlock, String)> {
-        Box::pin(async { Err(NO_ZONE_KEYS) })
+        Box::pin(async move { self.open_zone_key(zmk, of, sent).await })
     }
 
     /// A device compares no PIN with one in clear: its commands take an offset or a PVV.
