@@ -174,7 +174,7 @@ mod tests {
     /// Each defect of a key has its own error and leaves a record; nothing is made of what is refused.
     #[test]
     fn refusals_for_a_keys_sake_are_told_apart_and_recorded() {
-        use super::super::key_block::{Protection, Version};
+        use super::super::key_block::{Header, Protection, Version};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let audit = super::super::Audit::open(&path, crate::clock::Clock::manual(0), 1).unwrap();
@@ -185,8 +185,13 @@ mod tests {
             KeyBlock::new(protection.wrap(&header, &secret(key), 24, &[0xA5; 32]).unwrap())
         };
         let strong = "0123456789ABCDEFFEDCBA9876543210";
+        let zmk = "642C7904A4D5C238CD6E7A9D76D36449";
         let zpk = policy::header(Usage::Zpk, KeyLength::Double.into());
-        let other_mode = under(super::super::key_block::Header { mode: b'E', ..zpk }.into(), strong);
+        let sent = Header { usage: *b"P0", mode: b'B', ..zpk };
+        let even = Protection::new(Version::B, &secret(zmk)).unwrap();
+        let even = even.wrap(&sent.into(), &secret(&strong.replacen('1', "0", 1)), 24, &[0xA5; 32]).unwrap();
+        let zmk = super::super::Key::of(hsm().import_clear(Usage::Zmk, &secret(zmk)).unwrap().0);
+        let other_mode = under(Header { mode: b'E', ..zpk }.into(), strong);
         let (front, last) = good.as_str().split_at(good.as_str().len() - 1);
         let tampered = KeyBlock::new(format!("{front}{}", if last == "0" { "1" } else { "0" }));
         let foreign =
@@ -197,10 +202,12 @@ mod tests {
         let used = |block: &KeyBlock| audited.key(block, &[Usage::Zpk]).err();
         let short = audited.generate(Usage::Zpk, KeyLength::Single).err();
         let replayed = audited.import_components(Usage::Zpk, Algorithm::Des, &[one.clone(), two, one]).err();
+        let even = audited.import_block(Usage::Zpk, &zmk, &even).err();
         let defect = |defect| Some(HsmError::Key(defect));
         let rows = [
             ("wrong length", short, defect(KeyDefect::Length), "generate", "key-length"),
             ("replayed component", replayed, defect(KeyDefect::Components), "form", "components"),
+            ("bad parity", even, defect(KeyDefect::Parity), "import", "key-parity"),
             (
                 "wrong usage",
                 audited.key(&good, &[Usage::Tpk]).err(),
@@ -218,17 +225,17 @@ mod tests {
         for (at, (name, found, expected, operation, outcome)) in rows.iter().enumerate() {
             assert_eq!(found, expected, "{name}");
             // The tampered block and the foreign one have one header, so they are one record in their second.
-            let line = lines[at - usize::from(at > 4)];
+            let line = lines[at - usize::from(at > 5)];
             let record = [format!("\"operation\":\"{operation}\""), format!("\"outcome\":\"{outcome}\"")];
             assert!(record.iter().all(|part| line.contains(part)), "{name}: {line}");
         }
-        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines.len(), 7, "{text}");
         // A good key still serves, and leaves no record.
         assert_eq!(used(&good), None);
         audited.generate(Usage::Zpk, KeyLength::Double).unwrap();
         let after = std::fs::read_to_string(&path).unwrap();
         assert!(
-            after.lines().nth(6).unwrap().contains("\"operation\":\"generate\",\"usage\":\"72\""),
+            after.lines().nth(7).unwrap().contains("\"operation\":\"generate\",\"usage\":\"72\""),
             "{after}"
         );
         for secret in [strong, "AE8F54BA", "75B6A89B", &good.as_str()[16..40]] {

@@ -83,6 +83,8 @@ impl Code {
     /// The key may not leave, or its exportability not be changed so.
     pub(crate) const EXPORT: Code = Code("AA");
     pub(crate) const KEY_BLOCK_FORM: Code = Code("B2");
+    /// Components that form no key: one there twice, one of zeros, ones of different keys.
+    pub(crate) const INCOMPATIBLE_COMPONENTS: Code = Code("B5");
 
     /// Whether it refuses a command for a key's sake.
     pub(crate) fn is_of_a_key(self) -> bool {
@@ -100,6 +102,7 @@ impl Code {
             Code::KEY_VERSION,
             Code::EXPORT,
             Code::KEY_BLOCK_FORM,
+            Code::INCOMPATIBLE_COMPONENTS,
         ];
         of_keys.contains(&self)
     }
@@ -130,13 +133,10 @@ impl From<HsmError> for Code {
             HsmError::KeyMode => Code::MODE_OF_USE,
             HsmError::Export => Code::EXPORT,
             HsmError::Key(KeyDefect::Length) => Code::KEY_LENGTH,
+            HsmError::Key(KeyDefect::Parity | KeyDefect::Weak) => Code::SOURCE_PARITY,
             HsmError::Key(
-                KeyDefect::Parity
-                | KeyDefect::Weak
-                | KeyDefect::Components
-                | KeyDefect::TooFewComponents
-                | KeyDefect::ComponentLengths,
-            ) => Code::SOURCE_PARITY,
+                KeyDefect::Components | KeyDefect::TooFewComponents | KeyDefect::ComponentLengths,
+            ) => Code::INCOMPATIBLE_COMPONENTS,
             HsmError::Key(KeyDefect::Repeats) => Code::MASQUERADE,
             HsmError::Key(KeyDefect::CheckValue) => Code::CHECK_VALUE,
             HsmError::Key(KeyDefect::Algorithm) => Code::KEY_ALGORITHM,
@@ -158,6 +158,7 @@ mod tests {
             (HsmError::Mismatch, "01"),
             (HsmError::MacMismatch, "01"),
             (HsmError::Key(KeyDefect::Parity), "10"),
+            (HsmError::Key(KeyDefect::Components), "B5"),
             (HsmError::PinBlock, "20"),
             (HsmError::PinLength, "24"),
             (HsmError::DecimalizationTable, "25"),

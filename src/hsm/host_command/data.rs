@@ -289,11 +289,15 @@ pub(super) mod tests {
 
     /// A key block under the test LMK of version 0, or for AES of version 1; hexadecimal digits.
     pub(crate) fn wrapped(usage: &[u8; 2], algorithm: u8, key: &str) -> String {
+        wrapped_for(usage, algorithm, b'N', key)
+    }
+
+    pub(crate) fn wrapped_for(usage: &[u8; 2], algorithm: u8, mode: u8, key: &str) -> String {
         let (protection, context) = match algorithm {
             b'A' => (Protection::new(Version::Aes, &test_lmk::AES), *b"02"),
             _ => (Protection::new(Version::TripleDes, &test_lmk::TRIPLE_DES), *b"01"),
         };
-        let fixed = Header { usage: *usage, algorithm, mode: b'N', version: *b"00", exportability: b'E' };
+        let fixed = Header { usage: *usage, algorithm, mode, version: *b"00", exportability: b'E' };
         let header = FullHeader { fixed, context, optional: Vec::new() };
         protection.unwrap().wrap(&header, &hex::decode(key).unwrap(), &[0; 32]).unwrap()
     }

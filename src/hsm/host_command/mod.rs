@@ -316,26 +316,38 @@ pub(super) mod tests {
         let tail = "12 E57BC634D4717907 01 01 600000000000 %01";
         let tampered = "S00072P0TB00E0001EA421618B34F5FA1A77F7CF6480111B97CF0FAE7BD77D589EC921EF8";
         let even = "U8463435FC4B4DAA0C49025272C29B12D U1EF828AA8F6B80EB83E19FBC373F3A85";
+        let decrypts = super::data::tests::wrapped_for(b"72", b'T', b'D', "98519E45CBB9291F49EFAD4AFEFDDC79");
         let rows = [
             ("wrong usage", format!("CA CVK ZPK1 {tail}"), "A6"),
-            ("tampered block", format!("CA TPK {tampered} {tail}"), "A4"),
+            ("wrong mode", format!("CA TPK {decrypts} {tail}"), "A8"),
             ("bad parity", format!("CA {even} 12 6428EB94035AF53B 01 01 550000025321"), "10"),
+            ("wrong length", format!("CA 8463435FC4B4DAA0 ZPK1 {tail}"), "27"),
+            ("tampered block", format!("CA TPK {tampered} {tail}"), "A4"),
+            ("malformed block", format!("CA TPK {} {tail}", tampered.replacen("EA", "ea", 1)), "B2"),
+            ("replayed component", "A4 2 FFF S COMP1 COMP1 %01".to_owned(), "B5"),
         ];
         for (name, command, code) in &rows {
             let answer = hsm.answer(&[b"0042", written(command).as_slice()].concat()).unwrap();
-            assert_eq!(&answer[6..8], code.as_bytes(), "{name}");
-            assert_eq!(answer.len(), 8, "{name}: nothing but the code");
+            assert_eq!(&answer[6..], code.as_bytes(), "{name}: the code and nothing else");
         }
-        // A payment that succeeds leaves none.
+        // A payment that succeeds leaves none; a key that is formed leaves one.
         hsm.answer(&[b"0042", written(&format!("CA TPK ZPK1 {tail}")).as_slice()].concat()).unwrap();
+        hsm.answer(&[b"0042", written("A4 2 FFF S COMP1 COMP2 %01").as_slice()].concat()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), rows.len(), "{text}");
-        for (line, (name, _, code)) in lines.iter().zip(&rows) {
-            let expected =
-                format!("\"operation\":\"host-CA\",\"usage\":\"\",\"key\":\"\",\"outcome\":\"{code}\"");
+        assert_eq!(lines.len(), rows.len() + 1, "{text}");
+        for (line, (name, command, code)) in lines.iter().zip(&rows) {
+            let expected = format!(
+                "\"operation\":\"host-{}\",\"usage\":\"\",\"key\":\"\",\"outcome\":\"{code}\"",
+                &command[..2]
+            );
             assert!(line.contains(&expected), "{name}: {line}");
         }
+        let formed =
+            "\"operation\":\"host-A4\",\"usage\":\"\",\"key\":\"S0007252TB00E000\",\"outcome\":\"done\"";
+        assert!(lines[rows.len()].contains(formed), "{text}");
+        let codes: std::collections::HashSet<&str> = rows.iter().map(|(_, _, code)| *code).collect();
+        assert_eq!(codes.len(), rows.len(), "each has its own");
         assert_eq!(super::super::audit::verify(text.as_bytes()).unwrap().fault, None);
     }
 
