@@ -46,11 +46,10 @@ impl HostClient {
             ZoneUse::Zpk => command.text("&7200"),
             ZoneUse::Zak => command,
         };
-        let mut answer = self.pool.ask(narrowed).await.map_err(|error| match error {
-            // The device has taken the key and warns of its parity.
-            HsmError::Mismatch => HsmError::Key(KeyDefect::Parity),
-            other => other,
-        })?;
+        // The device has taken a key of even parity, and warns of it.
+        let parity =
+            |error| if error == HsmError::Mismatch { HsmError::Key(KeyDefect::Parity) } else { error };
+        let mut answer = self.pool.ask(narrowed).await.map_err(parity)?;
         let (block, kcv) = (answer.key()?, answer.text(6)?.to_owned());
         answer.end()?;
         check(of, &block)?;
