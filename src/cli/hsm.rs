@@ -1,13 +1,15 @@
 //! `tollgate hsm`: the software HSM behind host commands.
 
+use super::Place;
 use super::key::{UsageArg, component};
 use crate::clock::Clock;
-use crate::hsm::Algorithm;
-use crate::hsm::audit::{self, Audit};
-use crate::hsm::host_client::form_under_test_lmk;
+use crate::config::{Config, Overrides};
+use crate::hsm::audit::{self, Audit, KeyName, Operation};
+use crate::hsm::host_client::form_for_device;
 use crate::hsm::host_command::server::{self, Limits, Server};
 use crate::hsm::host_command::{AttemptLimits, HostHsm};
-use crate::server::EndSignals;
+use crate::hsm::{Algorithm, Lmk, LmkKeys};
+use crate::server::{EndSignals, lmk_file};
 use crate::tls::{ServerTls, ServerTlsFiles};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -15,7 +17,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) enum HsmVerb {
     /// Answer payShield-compatible host commands over TCP or TLS, until SIGTERM or SIGINT
     Serve(Serve),
-    /// Form a key of components under the public test LMK, as a device's console does under its own
+    /// Form a key of components under the LMK of a host-command server, as a device's console does under its own
     Form {
         /// What it is for
         #[arg(long)]
@@ -33,8 +35,8 @@ pub(super) enum HsmVerb {
         /// A file with one component: hexadecimal digits on the first line, its check value on the second
         #[arg(long = "component", required = true, num_args = 1)]
         components: Vec<PathBuf>,
-        /// Under the public test LMK, which everybody knows: for tests only
-        #[arg(long, required = true)]
+        /// Under the public test LMK, which everybody knows, instead of the configured one
+        #[arg(long)]
         test_lmk: bool,
     },
     /// The record of operations on keys
@@ -74,8 +76,8 @@ pub(super) struct Serve {
     /// Characters in front of every command and answer
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=255))]
     header: u8,
-    /// Serve under the public test LMKs, which everybody knows: for tests only
-    #[arg(long, required = true)]
+    /// Serve under the public test LMKs, which everybody knows, instead of the configured one
+    #[arg(long)]
     test_lmk: bool,
     /// Threads that answer
     #[arg(long, default_value = "1")]
@@ -92,7 +94,8 @@ pub(super) struct Serve {
     /// Milliseconds that the rest of a command, a TLS handshake or taking the answers may take, and the end
     #[arg(long, default_value_t = 30_000)]
     patience_ms: u64,
-    /// Record operations on keys, and refusals for a key's sake, in this file
+    /// Record operations on keys, and refusals for a key's sake, in this file; in the configured one when absent, and
+    /// under the test LMKs in none
     #[arg(long)]
     audit_file: Option<PathBuf>,
     #[command(flatten)]
@@ -132,15 +135,16 @@ struct Attempts {
 
 impl HsmVerb {
     /// Runs the verb.
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<u8> {
-        // There are no other LMKs so far: the flag is asked for, so that nobody is surprised.
+    pub(super) fn run(&self, place: &Place, out: &mut dyn Write) -> Result<u8> {
         match self {
-            HsmVerb::Serve(serve) => serve.run(out),
+            HsmVerb::Serve(serve) => serve.run(place, out),
             HsmVerb::Audit(verb) => verb.run(out),
-            HsmVerb::Form { usage, components, test_lmk: _ } => {
+            HsmVerb::Form { usage, components, test_lmk } => {
                 let parts: Vec<_> =
                     components.iter().map(|file| component(file, Algorithm::Des)).collect::<Result<_>>()?;
-                let (block, kcv) = form_under_test_lmk(usage.usage().0, &parts)?;
+                let own = if *test_lmk { None } else { Some(own_lmk(&place.load(&Overrides::default())?)?) };
+                let lmk = own.as_ref().map(|keys| &keys.current);
+                let (block, kcv) = form_for_device(lmk, usage.usage().0, &parts)?;
                 writeln!(out, "{}  {kcv}", block.as_str())?;
                 Ok(0)
             }
@@ -148,16 +152,18 @@ impl HsmVerb {
     }
 }
 
+/// What the configured LMK file holds.
+fn own_lmk(config: &Config) -> Result<LmkKeys> {
+    let keys = lmk_file(&config.hsm.lmk).load();
+    keys.context("no LMK to serve under: tollgate lmk form makes one, --test-lmk takes the public ones")
+}
+
 impl Serve {
     /// Runs until it is asked to end. When it is ready it prints one line of JSON with its address.
-    fn run(&self, out: &mut dyn Write) -> Result<u8> {
+    fn run(&self, place: &Place, out: &mut dyn Write) -> Result<u8> {
         let _ = tracing_subscriber::fmt().with_max_level(self.log).with_writer(std::io::stderr).try_init();
-        tracing::warn!(
-            test_lmk = self.test_lmk,
-            "host commands under the public test LMKs: whatever stands under them is known to everybody"
-        );
         self.say_what_is_short();
-        let server = self.server()?;
+        let server = self.server(self.hsm(place)?)?;
         let listener =
             server::bind(self.listen).with_context(|| format!("cannot listen on {}", self.listen))?;
         let (signals, stop) = (EndSignals::watch()?, CancellationToken::new());
@@ -175,22 +181,39 @@ impl Serve {
 }
 
 impl Serve {
-    fn server(&self) -> Result<Server> {
+    fn server(&self, hsm: HostHsm) -> Result<Server> {
         let limits = Limits {
             connections: usize::try_from(self.max_connections)?,
             message: usize::from(self.max_message),
             patience: Duration::from_millis(self.patience_ms),
             idle: (self.idle_ms > 0).then(|| Duration::from_millis(self.idle_ms)),
         };
-        let hsm = HostHsm::with_test_keys(usize::from(self.header))?;
-        let mut hsm = hsm.with_attempt_limits(self.attempts.limits());
-        if let Some(file) = &self.audit_file {
-            let clock = Clock::system(0).context("clock")?;
-            let audit = Audit::open(file, clock, 0).with_context(|| file.display().to_string())?;
-            hsm = hsm.with_audit(Arc::new(audit));
-        }
-        let hsm = Arc::new(hsm);
+        let hsm = Arc::new(hsm.with_attempt_limits(self.attempts.limits()));
         Ok(Server { hsm, limits, threads: self.threads, tls: self.tls.load()? })
+    }
+
+    /// The HSM under the LMKs that are asked for, with its record.
+    fn hsm(&self, place: &Place) -> Result<HostHsm> {
+        let header = usize::from(self.header);
+        if self.test_lmk {
+            tracing::warn!(
+                "host commands under the public test LMKs: whatever stands under them is known to everybody"
+            );
+            let hsm = HostHsm::with_test_keys(header)?;
+            return Ok(match &self.audit_file {
+                Some(file) => hsm.with_audit(Arc::new(audit(file, &[])?)),
+                None => hsm,
+            });
+        }
+        let config = place.load(&Overrides::default())?;
+        super::run::make_folders(&config)?;
+        let keys = own_lmk(&config)?;
+        let lmks = std::iter::once(&keys.current).chain(keys.former.iter().map(|former| &former.lmk));
+        let check_values = lmks.map(Lmk::check_value).collect::<Result<Vec<_>, _>>()?;
+        tracing::info!(lmk = check_values[..1].concat(), "host commands under the configured LMK");
+        let hsm = HostHsm::with_lmk(header, &keys)?;
+        let file = self.audit_file.as_ref().unwrap_or(&config.hsm.audit_file);
+        Ok(hsm.with_audit(Arc::new(audit(file, &check_values)?)))
     }
 
     /// Tells what the system or the settings do not let it keep.
@@ -214,6 +237,17 @@ impl Serve {
             );
         }
     }
+}
+
+/// The record of a server, which begins with its start and the LMKs that it has loaded.
+fn audit(file: &Path, lmks: &[String]) -> Result<Audit> {
+    let clock = Clock::system(0).context("clock")?;
+    let audit = Audit::open(file, clock, 0).with_context(|| file.display().to_string())?;
+    audit.done(Operation::Start, &KeyName::default())?;
+    for check_value in lmks {
+        audit.done(Operation::LoadLmk, &KeyName::text(check_value.as_bytes()))?;
+    }
+    Ok(audit)
 }
 
 impl Tls {

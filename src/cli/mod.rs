@@ -190,7 +190,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<u8> {
         Command::Message(verb) => verb.run(out),
         Command::Key(verb) => key::run(&mut place.tools()?, verb, out),
         Command::Lmk(verb) => verb.run(place, out),
-        Command::Hsm(verb) => verb.run(out),
+        Command::Hsm(verb) => verb.run(place, out),
         Command::Merchant(verb) => reference::merchant(&mut place.tools()?, verb, out),
         Command::Terminal(verb) => reference::terminal(&mut place.tools()?, verb, out),
         Command::Issuer(verb) => reference::issuer(&mut place.tools()?, verb, out),

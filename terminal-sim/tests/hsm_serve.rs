@@ -19,8 +19,12 @@ impl Drop for Served {
 }
 
 fn serve(arguments: &[&str]) -> (Served, String) {
+    start(&[&["--test-lmk"], arguments].concat())
+}
+
+fn start(arguments: &[&str]) -> (Served, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_terminal-sim"));
-    command.args(["__tollgate", "hsm", "serve", "--listen", "127.0.0.1:0", "--test-lmk"]).args(arguments);
+    command.args(["__tollgate", "hsm", "serve", "--listen", "127.0.0.1:0"]).args(arguments);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -59,7 +63,7 @@ fn it_ends_gracefully_on_either_signal() {
 #[test]
 fn what_it_cannot_serve_with_is_told() {
     let rows: [(&[&str], &str); 5] = [
-        (&[], "--test-lmk"),
+        (&["--config", "/nowhere/t.toml"], "/nowhere/t.toml"),
         (&["--test-lmk", "--tls-certificate", "/nowhere/c.pem"], "--tls-key"),
         (&["--test-lmk", "--tls-client-ca", "/nowhere/c.pem"], "--tls-certificate"),
         (
@@ -78,4 +82,78 @@ fn what_it_cannot_serve_with_is_told() {
         let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(!ended.status.success() && stderr.contains(told), "{arguments:?}: {stderr}");
     }
+}
+
+/// Under an LMK of its own, which custodians have formed, the server takes what the console formed under it and nothing
+/// else; what it makes it still knows after it has begun again.
+#[test]
+fn it_serves_under_an_lmk_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let config = at("tollgate.toml");
+    let text = format!(
+        "acquirer_id = \"48310000\"\nstore.url = \"sqlite:{}\"\nsettlement.directory = \"{}\"\n\
+         console.address = \"127.0.0.1:0\"\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n\
+         dialect = \"edc\"\n[hsm]\nlmk_file = \"{}\"\n",
+        at("t.db"),
+        at("out"),
+        at("lmk")
+    );
+    std::fs::write(&config, text).unwrap();
+    let tollgate = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_terminal-sim"));
+        let done = command.arg("__tollgate").args(words).args(["--config", &config]).output().unwrap();
+        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+        if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
+    };
+    let none = tollgate(&["hsm", "serve", "--listen", "127.0.0.1:0"]).unwrap_err();
+    assert!(none.contains("tollgate lmk form"), "{none}");
+    let (one, two) = (at("1"), at("2"));
+    for part in [&one, &two] {
+        tollgate(&["lmk", "component", "--out", part]).unwrap();
+    }
+    let formed =
+        tollgate(&["lmk", "form", "--component", &one, "--component", &two, "--protection", "plain"]);
+    let check_value = formed.unwrap()[5..11].to_owned();
+    for (part, digits) in
+        [("a", "AE8F54BA29CD2CC73883D373DFF7A8B5"), ("b", "75B6A89BC7946DD06186A89DCE9B5D9B")]
+    {
+        std::fs::write(at(part), digits).unwrap();
+    }
+    let (a, b) = (at("a"), at("b"));
+    let key = ["hsm", "form", "--usage", "zpk", "--component", &a, "--component", &b];
+    let own = tollgate(&key).unwrap();
+    let public = tollgate(&[key.as_slice(), &["--test-lmk"]].concat()).unwrap();
+    assert!(own.starts_with("S1009672TB00E0000") && own.trim_end().ends_with("  2AE082"), "{own}");
+    let block = |line: &str| line.split_once("  ").unwrap().0.to_owned();
+    let ask = |socket: &mut TcpStream, command: &str| {
+        socket.write_all(&u16::try_from(command.len()).unwrap().to_be_bytes()).unwrap();
+        socket.write_all(command.as_bytes()).unwrap();
+        let mut length = [0; 2];
+        socket.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        socket.read_exact(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let mut made = None;
+    for _ in 0..2 {
+        let (_served, address) = start(&["--config", &config]);
+        let mut socket = connected(&address);
+        let told = ask(&mut socket, "0001NC");
+        assert!(told.starts_with(&format!("0001ND00{check_value}")) && !told.contains("test"), "{told}");
+        let own = ask(&mut socket, &format!("0002BUFFF{};FFF;000", block(&own)));
+        assert_eq!(&own[..14], "0002BV002AE082");
+        assert_eq!(ask(&mut socket, &format!("0003BUFFF{};FFF;000", block(&public))), "0003BV13");
+        let before = made.get_or_insert_with(|| ask(&mut socket, "0004A00FFFS#72T2B00E00"));
+        let (key, kcv) = before[8..].split_at(97);
+        assert_eq!(&ask(&mut socket, &format!("0005BUFFF{key};FFF;000"))[8..14], kcv);
+    }
+    let audit = at("audit.jsonl");
+    let record = std::fs::read_to_string(&audit).unwrap();
+    let count = |operation: &str| record.matches(&format!("\"operation\":\"{operation}\"")).count();
+    assert_eq!(
+        [count("form-lmk"), count("start"), count("load-lmk"), count("host-A0"), count("host-BU")],
+        [1, 2, 2, 1, 2]
+    );
+    assert!(tollgate(&["hsm", "audit", "verify", &audit]).is_ok());
 }

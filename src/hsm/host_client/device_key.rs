@@ -18,7 +18,7 @@ use crate::hsm::key_block_header::{FullHeader, Header};
 use crate::hsm::keys::combine;
 use crate::hsm::random::{OpenSslRandom, Random};
 use crate::hsm::thales_block::{Protection, Version, test_lmk};
-use crate::hsm::{Algorithm, DesKey, HsmError, KeyBlock, KeyDefect, Usage};
+use crate::hsm::{Algorithm, DesKey, HsmError, KeyBlock, KeyDefect, Lmk, Usage};
 use zeroize::Zeroizing;
 
 /// Where a key may go.
@@ -90,13 +90,14 @@ pub(super) fn serves(usage: Usage, block: &KeyBlock) -> bool {
     block.as_str().get(6..8).is_some_and(|code| codes.contains(&code))
 }
 
-/// Forms a key of components under the public test LMK, as the console of a device does under its own: for tests and
-/// demonstrations. The key block, and the key's check value.
+/// Forms a key of components under what host commands derive of an LMK, or under the public test LMK, as the console of a
+/// device does. The key block, and the key's check value.
 ///
 /// # Errors
 /// [`HsmError::Key`] for a defect of the components or of the key they form, [`HsmError::KeyUsage`] when a device has
 /// no such key, [`HsmError::Failure`] of the random source.
-pub fn form_under_test_lmk(
+pub fn form_for_device(
+    lmk: Option<&Lmk>,
     usage: Usage,
     components: &[Zeroizing<Vec<u8>>],
 ) -> Result<(KeyBlock, String), HsmError> {
@@ -105,8 +106,11 @@ pub fn form_under_test_lmk(
     let fixed = header(usage, KeyLength::of(clear.len())?, Export::OfUsage)?;
     let mut pad = Zeroizing::new([0; 16]);
     OpenSslRandom.fill(pad.as_mut_slice())?;
-    let header = FullHeader { context: *b"01", ..FullHeader::from(fixed) };
-    let block = Protection::new(Version::TripleDes, &test_lmk::TRIPLE_DES)?.wrap(&header, &clear, &*pad)?;
+    let (protection, context) = match lmk {
+        Some(lmk) => (Protection::new(Version::Aes, lmk.for_host_commands().as_slice())?, *b"00"),
+        None => (Protection::new(Version::TripleDes, &test_lmk::TRIPLE_DES)?, *b"01"),
+    };
+    let block = protection.wrap(&FullHeader { context, ..FullHeader::from(fixed) }, &clear, &*pad)?;
     Ok((KeyBlock::new(block), DesKey::new(&clear)?.kcv()))
 }
 
@@ -172,15 +176,15 @@ mod tests {
         // A payShield's A4 transcript: odd parity is set on the result.
         let part = |text: &str| Zeroizing::new(hex::decode(text).unwrap());
         let parts = [part("AE8F54BA29CD2CC73883D373DFF7A8B5"), part("75B6A89BC7946DD06186A89DCE9B5D9B")];
-        let (block, kcv) = form_under_test_lmk(Usage::Zpk, &parts).unwrap();
+        let (block, kcv) = form_for_device(None, Usage::Zpk, &parts).unwrap();
         assert_eq!((&block.as_str()[..17], kcv.as_str()), ("S0007272TB00E0001", "2AE082"));
         let protection = Protection::new(Version::TripleDes, &test_lmk::TRIPLE_DES).unwrap();
         let (_, clear) = protection.unwrap(block.as_str()).unwrap();
         assert_eq!(hex::encode_upper(&*clear), "DA38FD20EF58401658047AEF106DF42F");
         let single = [part("AE8F54BA29CD2CC7"), part("75B6A89BC7946DD0")];
         let rows = [
-            (form_under_test_lmk(Usage::Zpk, &parts[..1]), KeyDefect::TooFewComponents),
-            (form_under_test_lmk(Usage::Zpk, &single), KeyDefect::Length),
+            (form_for_device(None, Usage::Zpk, &parts[..1]), KeyDefect::TooFewComponents),
+            (form_for_device(None, Usage::Zpk, &single), KeyDefect::Length),
         ];
         for (found, defect) in rows {
             assert_eq!(found.err(), Some(HsmError::Key(defect)));

@@ -14,7 +14,7 @@ mod tests;
 mod verbs;
 mod zone_key;
 
-pub use device_key::form_under_test_lmk;
+pub use device_key::form_for_device;
 
 use super::lmk::DataKey;
 use super::seal::DataKeys;

@@ -136,7 +136,7 @@ mod tests {
 
     /// The key of a block under an LMK.
     fn clear(block: &str) -> String {
-        hex::encode_upper(&*hsm().lmks.open_block(KeyField(block)).unwrap().1)
+        hex::encode_upper(&*hsm().lmks.open_block(block).unwrap().1)
     }
 
     /// The key that travels under a ZMK.
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn variant(kind: KeyType, scheme: Scheme, clear: &str) -> String {
-        hsm().lmks.variant().encrypt(kind, scheme, &hex::decode(clear).unwrap()).unwrap()
+        hsm().lmks.put_as(None, kind, scheme, &hex::decode(clear).unwrap()).unwrap()
     }
 
     #[test]

@@ -178,8 +178,8 @@ mod tests {
         let (held, rest) = answer.split_at(73);
         let (sent, kcv) = rest.split_at(73);
         assert_eq!((&held[..17], &sent[..17]), ("S00072K0TB00E0001", "S00072K0TB00E00FF"));
-        let (_, key) = hsm().lmks.open_block(KeyField(held)).unwrap();
-        let (_, zmk) = hsm().lmks.open_block(KeyField(named("ZMK2"))).unwrap();
+        let (_, key) = hsm().lmks.open_block(held).unwrap();
+        let (_, zmk) = hsm().lmks.open_block(named("ZMK2")).unwrap();
         let (_, same) = Protection::new(Version::TripleDes, &zmk).unwrap().unwrap(sent).unwrap();
         assert_eq!((&key, des::check_strength(&key)), (&same, Ok(())));
         assert_eq!(crate::hsm::DesKey::new(&key).unwrap().kcv(), kcv);
@@ -201,7 +201,7 @@ mod tests {
         for (command, head, octets) in rows {
             let answer = done(command);
             let (block, _) = answer.split_at(answer.len() - 6);
-            let (_, clear) = hsm().lmks.open_block(KeyField(block)).unwrap();
+            let (_, clear) = hsm().lmks.open_block(block).unwrap();
             assert_eq!((&block[..17], clear.len()), (head, octets), "{command}");
         }
         for (command, kind, octets) in [
@@ -211,7 +211,7 @@ mod tests {
             ("A0 0 002 X", KeyType::TmkTpkPvk, 16),
         ] {
             let answer = done(command);
-            let clear = hsm().lmks.variant().decrypt(kind, &answer[..answer.len() - 6]).unwrap();
+            let clear = hsm().lmks.open_as(kind, &answer[..answer.len() - 6]).unwrap();
             assert_eq!((clear.len(), des::check_strength(&clear)), (octets, Ok(())), "{command}");
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         // X9.24-1:2009, A.4: BDK, KSN, initial key.
         let bdk = hex::decode("0123456789ABCDEFFEDCBA9876543210").unwrap();
         let initial = hex::decode("6AC292FAA1315B4D858AB3A3D7D5933A").unwrap();
-        let lmk = |kind, key: &[u8]| hsm().lmks.variant().encrypt(kind, Scheme::U, key).unwrap();
+        let lmk = |kind, key: &[u8]| hsm().lmks.put_as(None, kind, Scheme::U, key).unwrap();
         let bdk = lmk(KeyType::Bdk1, &bdk);
         let expected = lmk(KeyType::InitialKey, &initial);
         let answer = done(&format!("A0 A 302 U 0 1 {bdk} FFFF9876543210E"));
@@ -235,8 +235,8 @@ mod tests {
 
         // The same of a key block: the initial key that this BDK gives to a terminal.
         let answer = done("A0 A FFF S 0 1 BDK1 FFFF00000131524 %01 # B1 T2 X 00 E 00");
-        let (_, clear) = hsm().lmks.open_block(KeyField(&answer[..73])).unwrap();
-        let (_, bdk) = hsm().lmks.open_block(KeyField(named("BDK1"))).unwrap();
+        let (_, clear) = hsm().lmks.open_block(&answer[..73]).unwrap();
+        let (_, bdk) = hsm().lmks.open_block(named("BDK1")).unwrap();
         let ksn = dukpt_tdes::KeySerialNumber::parse("FFFF0000013152400000").unwrap();
         let own = dukpt_tdes::BaseDerivationKey::new(&bdk).unwrap().initial_key(ksn).unwrap();
         assert_eq!((&answer[..17], &clear[..]), ("S00072B1TX00E0001", &own.octets()[..]));
@@ -254,7 +254,7 @@ mod tests {
         let place = Place { family: Family::Blocks, form: Form::Thales, lmk: Some(2) };
         let bdk = hsm().hold(&place, &key).unwrap();
         let answer = done(&format!("A0 A FFF S 0 1 {bdk} 1234567890123456 %02 # B1 A1 X 00 E 00"));
-        let (_, clear) = hsm().lmks.open_block(KeyField(&answer[..answer.len() - 6])).unwrap();
+        let (_, clear) = hsm().lmks.open_block(&answer[..answer.len() - 6]).unwrap();
         assert_eq!(hex::encode_upper(&*clear), "1273671EA26AC29AFA4D1084127652A1");
     }
 

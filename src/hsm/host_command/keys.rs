@@ -162,7 +162,6 @@ fn scheme_among_reserved(fields: &mut Fields<'_>) -> Result<Form, Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::KeyField;
     use super::super::tests::{ask, transcript, written};
     use super::*;
     use crate::hsm::variant_lmk::KeyType;
@@ -173,7 +172,7 @@ mod tests {
 
     /// A key under a variant pair.
     fn variant(kind: KeyType, scheme: Scheme, clear: &str) -> String {
-        hsm().lmks.variant().encrypt(kind, scheme, &hex::decode(clear).unwrap()).unwrap()
+        hsm().lmks.put_as(None, kind, scheme, &hex::decode(clear).unwrap()).unwrap()
     }
 
     fn code(command: &str) -> String {
@@ -201,7 +200,7 @@ mod tests {
         let (head, rest) = answer.split_at(4);
         let (block, kcv) = rest.split_at(73);
         assert_eq!((head, kcv, &block[..17]), ("A500", "2AE082", "S0007252TB00E0001"));
-        let (_, clear) = hsm().lmks.open_block(KeyField(block)).unwrap();
+        let (_, clear) = hsm().lmks.open_block(block).unwrap();
         assert_eq!(hex::encode_upper(&*clear), "DA38FD20EF58401658047AEF106DF42F");
         let versioned = ask(&written("A4 2 FFF S COMP2 COMP1 %01 # 07 00"));
         assert_eq!((&versioned[4..21], &versioned[77..]), ("S0007252TB07E0001", "2AE082"));
@@ -275,7 +274,7 @@ mod tests {
         assert_eq!(ask(&written(&format!("BW 01 1 {u} ;001 ;0X0 !11"))), format!("BX00{x}6F1E3F"));
         let block = ask(&written("BW FF F ZPK1 ;FFF ;0S0 %02"));
         assert_eq!((&block[..21], &block[block.len() - 6..]), ("BX00S10096P0TB00E0002", "4FE9FD"));
-        let (_, clear) = hsm().lmks.open_block(KeyField(&block[4..block.len() - 6])).unwrap();
+        let (_, clear) = hsm().lmks.open_block(&block[4..block.len() - 6]).unwrap();
         assert_eq!(hex::encode_upper(&*clear), "98519E45CBB9291F49EFAD4AFEFDDC79");
         let rows = [
             (format!("BW 01 1 {u} ;402 ;0U0"), "45"),

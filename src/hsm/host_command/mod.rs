@@ -21,6 +21,7 @@ mod fields;
 mod generate;
 mod key;
 mod keys;
+mod lmks;
 mod mac;
 mod pin;
 mod pin_generate;
@@ -31,13 +32,14 @@ mod status;
 mod wrapping;
 
 use super::audit::{Audit, KeyName, Operation};
+use super::lmk::LmkKeys;
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, self_test};
 pub use attempts::AttemptLimits;
 use attempts::Attempts;
 use code::Code;
 use fields::Fields;
-use key::Lmks;
+use lmks::Lmks;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -101,9 +103,21 @@ impl HostHsm {
     /// # Errors
     /// [`HsmError::Failure`] when a known answer does not come out.
     pub fn with_test_keys(header: usize) -> Result<Self, HsmError> {
+        Self::with(header, Lmks::test()?)
+    }
+
+    /// An HSM under what is derived of the LMKs of a file: keys are key blocks of version 1.
+    ///
+    /// # Errors
+    /// As [`HostHsm::with_test_keys`].
+    pub fn with_lmk(header: usize, keys: &LmkKeys) -> Result<Self, HsmError> {
+        Self::with(header, Lmks::of_file(keys)?)
+    }
+
+    fn with(header: usize, lmks: Lmks) -> Result<Self, HsmError> {
         self_test::passed()?;
         Ok(Self {
-            lmks: Lmks::test()?,
+            lmks,
             random: Box::new(OpenSslRandom),
             header,
             attempts: Mutex::new(Attempts::new(AttemptLimits::default())),
@@ -219,7 +233,7 @@ impl HostHsm {
 
     /// That the LMK a command names is loaded.
     fn lmk(&self, number: Option<usize>) -> Result<(), Code> {
-        if number.unwrap_or_default() <= 2 { Ok(()) } else { Err(Code::LMK) }
+        if number.is_none_or(|number| self.lmks.has(number)) { Ok(()) } else { Err(Code::LMK) }
     }
 
     /// Random octets, for pads and fills.

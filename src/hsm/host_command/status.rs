@@ -14,19 +14,19 @@ fn echo(_: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     Ok(Answer::done(data))
 }
 
-/// `NC`: → the LMK's check value (16 hexadecimal digits), firmware. The firmware says that the keys are public.
+/// `NC`: → the LMK's check value (16 hexadecimal digits), firmware, which says so when the LMKs are public.
 fn diagnostics(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     fields.end()?;
-    Ok(Answer::done(format!(
-        "{}{}",
-        hsm.lmks.check_value(),
-        concat!("tollgate-", env!("CARGO_PKG_VERSION"), "-test-lmk")
-    )))
+    let public = if hsm.lmks.are_public() { "-test-lmk" } else { "" };
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Answer::done(format!("{}tollgate-{version}{public}", hsm.lmks.check_value())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{ask, transcript};
+    use super::*;
+    use crate::hsm::{Lmk, LmkKeys};
 
     #[test]
     fn echoes_and_diagnoses() {
@@ -39,5 +39,11 @@ mod tests {
         let found = ask(b"NC");
         assert!(found.starts_with("ND00") && found.ends_with("-test-lmk"), "{found}");
         assert!(found[4..20].bytes().all(|digit| digit.is_ascii_hexdigit()), "{found}");
+        // Of an LMK of one's own it shows what its file shows, and more of it.
+        let keys = LmkKeys::new(Lmk::from_bytes([0x41; 32])).unwrap();
+        let found = HostHsm::with_lmk(0, &keys).unwrap().answer(b"NC").unwrap();
+        let found = String::from_utf8(found).unwrap();
+        assert_eq!(&found[4..10], keys.current.check_value().unwrap());
+        assert!(found.ends_with(concat!("tollgate-", env!("CARGO_PKG_VERSION"))), "{found}");
     }
 }

@@ -275,14 +275,10 @@ impl HostHsm {
     pub(super) fn held(&self, family: Family, key: KeyField<'_>) -> Result<Key, Code> {
         match family {
             Family::Variant(_) if key.0.starts_with(['S', 'R']) => Err(Code::LMK_SCHEMES),
-            Family::Variant(kind) => {
-                Ok(Key { family, header: None, clear: self.lmks.variant().decrypt(kind, key.0)? })
-            }
+            Family::Variant(kind) => Ok(Key { family, header: None, clear: self.lmks.open_as(kind, key.0)? }),
             Family::Blocks if !key.0.starts_with('S') => Err(Code::LMK_SCHEMES),
             Family::Blocks => {
-                self.lmks.open_block(key)?;
-                let (protection, _) = self.lmks.blocks(Version::of(key.0)?);
-                let (header, clear) = protection.unwrap(key.0)?;
+                let (header, clear) = self.lmks.open_block(key.0)?;
                 Ok(Key { family, header: Some(header), clear })
             }
         }
@@ -291,28 +287,16 @@ impl HostHsm {
     /// Puts a key under an LMK.
     pub(super) fn hold(&self, place: &Place, key: &Key) -> Result<String, Code> {
         self.lmk(place.lmk)?;
-        match (place.family, place.form, place.lmk) {
-            (Family::Variant(kind), Form::Variant(scheme), None | Some(0)) => {
-                Ok(self.lmks.variant().encrypt(kind, scheme, &key.clear)?)
+        match (place.family, place.form) {
+            (Family::Variant(kind), Form::Variant(scheme)) => {
+                self.lmks.put_as(place.lmk, kind, scheme, &key.clear)
             }
-            (Family::Blocks, Form::Thales, None | Some(1)) => self.hold_block(Version::TripleDes, key),
-            (Family::Blocks, Form::Thales, Some(2)) => self.hold_block(Version::Aes, key),
-            (Family::Variant(_), Form::Variant(_), _) | (Family::Blocks, Form::Thales, _) => {
-                Err(Code::LMK_SCHEMES)
+            (Family::Blocks, Form::Thales) => {
+                let header = key.header.as_ref().ok_or(Code::INPUT)?;
+                self.lmks.put_block(place.lmk, header, &key.clear, &self.draw::<16>()?)
             }
-            (Family::Variant(_) | Family::Blocks, _, _) => Err(Code::KEY_SCHEME),
+            (Family::Variant(_) | Family::Blocks, _) => Err(Code::KEY_SCHEME),
         }
-    }
-
-    fn hold_block(&self, version: Version, key: &Key) -> Result<String, Code> {
-        let header = key.header.as_ref().ok_or(Code::INPUT)?;
-        // Nothing stronger stands under something weaker (PCI PIN, annex C).
-        if version == Version::TripleDes && !key.is_des() {
-            return Err(Code::KEY_ALGORITHM);
-        }
-        let (protection, context) = self.lmks.blocks(version);
-        let header = FullHeader { context, ..header.clone() };
-        Ok(protection.wrap(&header, &key.clear, &self.draw::<16>()?)?)
     }
 
     /// Opens a key that keys travel under.

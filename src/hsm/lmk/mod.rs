@@ -20,6 +20,7 @@ pub use ring::{LmkRing, Standing};
 pub use token::TokenSettings;
 
 use super::aes::{AesKey, KEY, hmac_sha256};
+use super::cipher::cmac;
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, KeyDefect};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,17 @@ impl Lmk {
     /// [`HsmError::Failure`].
     pub fn check_value(&self) -> Result<String, HsmError> {
         Ok(AesKey::new(self.0.as_slice())?.kcv())
+    }
+
+    /// The first 16 hexadecimal digits of what [`Lmk::check_value`] has 6 of.
+    pub(super) fn long_check_value(&self) -> Result<String, HsmError> {
+        let [a, b, c, d, e, f, g, h, ..] = cmac(&AesKey::new(self.0.as_slice())?, &[0; 16]);
+        Ok(hex::encode_upper([a, b, c, d, e, f, g, h]))
+    }
+
+    /// What key blocks of host commands stand under: no block of theirs is one of this process's own.
+    pub(super) fn for_host_commands(&self) -> Zeroizing<[u8; KEY]> {
+        self.derive(b"host commands")
     }
 
     pub(super) fn octets(&self) -> &[u8; KEY] {
