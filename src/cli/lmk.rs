@@ -7,8 +7,9 @@
 use super::{FAULTS, Place, Tools, clock, run};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
+use crate::hsm::audit::{Audit, KeyName, Operation};
 use crate::hsm::lmk::{self, Cost, SHORTEST_PASSPHRASE, Seal, Told};
-use crate::hsm::{Lmk, LmkFile, LmkKeys, LmkRing, OpenSslRandom};
+use crate::hsm::{Lmk, LmkError, LmkFile, LmkKeys, LmkRing, OpenSslRandom};
 use crate::server;
 use crate::store::{self, Op, Outcome, Rewrapped};
 use anyhow::{Context as _, Result, bail};
@@ -116,16 +117,22 @@ impl LmkVerb {
             Self::Form { components, under } => {
                 run::make_folders(&config)?;
                 let _lock = file.lock()?;
-                let keys = LmkKeys::new(lmk::form(components)?)?;
-                let seal = seal(&file, &config, under)?;
-                file.create(&keys, &seal)?;
+                let (keys, seal) = recorded(&config, Operation::FormLmk, || {
+                    let keys = LmkKeys::new(lmk::form(components)?)?;
+                    let seal = seal(&file, &config, under)?;
+                    file.create(&keys, &seal)?;
+                    Ok((keys, seal))
+                })?;
                 writeln!(out, "lmk  {}  {}", keys.current.check_value()?, seal.name())?;
             }
             Self::Seal { under } => {
                 let _lock = file.lock()?;
-                let keys = file.load()?;
-                let seal = seal(&file, &config, under)?;
-                file.replace(&keys, &seal)?;
+                let (keys, seal) = recorded(&config, Operation::SealLmk, || {
+                    let keys = file.load()?;
+                    let seal = seal(&file, &config, under)?;
+                    file.replace(&keys, &seal)?;
+                    Ok((keys, seal))
+                })?;
                 writeln!(out, "lmk  {}  {}", keys.current.check_value()?, seal.name())?;
             }
             Self::Passphrase { new_file } => {
@@ -133,18 +140,44 @@ impl LmkVerb {
                 let Seal::Passphrase(_) = file.seal()? else {
                     bail!("the LMK is not sealed by a passphrase: tollgate lmk seal does that");
                 };
-                let keys = file.load()?;
-                let new = match new_file {
-                    Some(path) => lmk::read_passphrase(path)?,
-                    None => ask_twice()?,
-                };
-                let seal = with_passphrase(&file, &new)?;
-                file.replace(&keys, &seal)?;
+                let (keys, seal) = recorded(&config, Operation::SealLmk, || {
+                    let keys = file.load()?;
+                    let new = match new_file {
+                        Some(path) => lmk::read_passphrase(path)?,
+                        None => ask_twice()?,
+                    };
+                    let seal = with_passphrase(&file, &new)?;
+                    file.replace(&keys, &seal)?;
+                    Ok((keys, seal))
+                })?;
                 writeln!(out, "lmk  {}  {}", keys.current.check_value()?, seal.name())?;
             }
             Self::Component { .. } | Self::Rotate(_) => {}
         }
         Ok(0)
+    }
+}
+
+/// Does something with the LMK and records it with the LMK's check value, or the refusal of what was brought for it.
+fn recorded<T>(
+    config: &Config,
+    operation: Operation,
+    act: impl FnOnce() -> Result<(LmkKeys, T)>,
+) -> Result<(LmkKeys, T)> {
+    let path = &config.hsm.audit_file;
+    let audit = Audit::open(path, clock(config)?, config.node.id);
+    let audit = audit.with_context(|| path.display().to_string())?;
+    match act() {
+        Ok(done) => {
+            audit.done(operation, &KeyName::text(done.0.current.check_value()?.as_bytes()))?;
+            Ok(done)
+        }
+        Err(error) => {
+            if let Some(word) = error.downcast_ref().and_then(LmkError::refusal) {
+                audit.refused(operation, &KeyName::default(), word);
+            }
+            Err(error)
+        }
     }
 }
 
@@ -221,9 +254,12 @@ fn rotate(tools: &mut Tools, args: &Rotate, out: &mut dyn Write) -> Result<u8> {
         return finish(tools, &file, &keys, out);
     }
     if keys.former.is_none() || !args.components.is_empty() {
-        let next = if args.components.is_empty() { Lmk::random()? } else { lmk::form(&args.components)? };
-        keys = keys.rotated(next, clock(&tools.config)?.now_ms())?;
-        file.replace(&keys, &file.seal()?)?;
+        (keys, ()) = recorded(&tools.config, Operation::RotateLmk, || {
+            let next = if args.components.is_empty() { Lmk::random()? } else { lmk::form(&args.components)? };
+            let keys = keys.rotated(next, clock(&tools.config)?.now_ms())?;
+            file.replace(&keys, &file.seal()?)?;
+            Ok((keys, ()))
+        })?;
     }
     let former = keys.former.as_ref().map(|former| former.lmk.check_value()).transpose()?;
     writeln!(out, "lmk  {}  former {}", keys.current.check_value()?, former.unwrap_or_default())?;
@@ -317,8 +353,11 @@ fn finish(tools: &mut Tools, file: &LmkFile, keys: &LmkKeys, out: &mut dyn Write
     if code != 0 {
         return Ok(code);
     }
-    let kept = LmkKeys { former: None, ..keys.clone() };
-    file.replace(&kept, &file.seal()?)?;
+    let (kept, ()) = recorded(&tools.config, Operation::DropLmk, || {
+        let kept = LmkKeys { former: None, ..keys.clone() };
+        file.replace(&kept, &file.seal()?)?;
+        Ok((kept, ()))
+    })?;
     writeln!(out, "lmk  {}  former {} dropped", kept.current.check_value()?, former.lmk.check_value()?)?;
     Ok(0)
 }

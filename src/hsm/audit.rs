@@ -30,6 +30,14 @@ pub enum Operation {
     Start,
     /// The local master key was loaded, or made.
     LoadLmk,
+    /// The local master key was formed of components.
+    FormLmk,
+    /// Something else seals the local master key's file.
+    SealLmk,
+    /// The local master key was replaced by another.
+    RotateLmk,
+    /// The local master key before it was dropped.
+    DropLmk,
     /// The known answers were computed.
     SelfTest,
     /// A key was drawn.
@@ -57,6 +65,10 @@ impl Operation {
         match self {
             Self::Start => "start".into(),
             Self::LoadLmk => "load-lmk".into(),
+            Self::FormLmk => "form-lmk".into(),
+            Self::SealLmk => "seal-lmk".into(),
+            Self::RotateLmk => "rotate-lmk".into(),
+            Self::DropLmk => "drop-lmk".into(),
             Self::SelfTest => "self-test".into(),
             Self::Generate => "generate".into(),
             Self::Form => "form".into(),

@@ -73,11 +73,11 @@ pub fn form<P: AsRef<Path>>(paths: &[P]) -> Result<Lmk, LmkError> {
     for path in paths.iter().map(AsRef::as_ref) {
         let component = read_component(path)?;
         if is_zero(component.octets()) {
-            return Err(LmkError::form(path, Some(1), "the component is zero"));
+            return Err(LmkError::Components(format!("{}:1: the component is zero", path.display())));
         }
         if let Some((earlier, _)) = read.iter().find(|(_, known)| known.is(&component)) {
-            let what = format!("the same component as {}", earlier.display());
-            return Err(LmkError::form(path, Some(1), what));
+            let what = format!("{}:1: the same component as {}", path.display(), earlier.display());
+            return Err(LmkError::Components(what));
         }
         sum.iter_mut().zip(component.octets()).for_each(|(octet, part)| *octet ^= part);
         read.push((path, component));

@@ -22,7 +22,7 @@ pub use token::TokenSettings;
 use super::aes::{AesKey, KEY, hmac_sha256};
 use super::cipher::cmac;
 use super::random::{OpenSslRandom, Random};
-use super::{HsmError, KeyDefect};
+use super::{HsmError, KeyDefect, audit};
 use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -240,6 +240,24 @@ pub enum LmkError {
 }
 
 impl LmkError {
+    /// A refusal's word in a record, when it is for the sake of what was brought: components, a passphrase, a token.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Components(_) => Some("components"),
+            Self::Passphrase(_) => Some("passphrase"),
+            Self::TokenKey(_) => Some("token-key"),
+            Self::Token(_) => Some("token"),
+            Self::Hsm(error) => audit::refusal(*error),
+            Self::Io { .. }
+            | Self::Shared(_)
+            | Self::Form { .. }
+            | Self::Settings(_)
+            | Self::Rotation(_)
+            | Self::Busy(_) => None,
+        }
+    }
+
     fn form(path: &Path, line: Option<usize>, what: impl Into<String>) -> Self {
         Self::Form { path: path.to_owned(), line, what: what.into() }
     }

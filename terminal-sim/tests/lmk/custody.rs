@@ -76,6 +76,18 @@ impl House {
         }
     }
 
+    /// What the record says of operations that end so, but for loading: operation and outcome.
+    fn recorded(&self, end: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path("var/audit.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let lines = lines.filter(|line| {
+            let operation = line["operation"].as_str().unwrap();
+            operation.ends_with(end) && operation != "load-lmk"
+        });
+        let word = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap().to_owned();
+        lines.map(|line| format!("{} {}", word(&line, "operation"), word(&line, "outcome"))).collect()
+    }
+
     /// The daemon starts, and is killed.
     fn runs(&self) {
         let mut child = self.command("run").stdout(Stdio::piped()).spawn().unwrap();
@@ -123,6 +135,17 @@ fn custodians_form_the_lmk_and_a_passphrase_seals_it() {
         ("lmk status", Ok("protection  passphrase\n")),
     ]);
     house.runs();
+    house.table(&[("hsm audit verify @/var/audit.jsonl", Ok(" records, the last "))]);
+    let of_lmk = [
+        ("form-lmk", "components"),
+        ("form-lmk", "components"),
+        ("form-lmk", "done"),
+        ("seal-lmk", "done"),
+        ("seal-lmk", "passphrase"),
+        ("rotate-lmk", "done"),
+        ("drop-lmk", "done"),
+    ];
+    assert_eq!(house.recorded("-lmk"), of_lmk.map(|(what, came)| format!("{what} {came}")));
     house.configure("");
     house.table(&[("key generate --name n --usage zpk", Err("hsm.passphrase_file"))]);
     fs::set_permissions(house.path("other"), fs::Permissions::from_mode(0o644)).unwrap();
