@@ -47,7 +47,7 @@ fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 #[cfg(test)]
 mod tests {
     use super::super::data::tests::wrapped;
-    use super::super::tests::transcript;
+    use super::super::transcripts::transcript;
 
     #[test]
     fn values_are_those_of_a_device() {

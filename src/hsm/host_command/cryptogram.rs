@@ -224,7 +224,8 @@ fn card_of_option_b(fields: &mut Fields<'_>) -> Result<[u8; 8], Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::tests::{exchanges, wrapped};
+    use super::super::data::tests::wrapped;
+    use super::super::transcripts::exchanges;
     use super::*;
 
     const K0: &str = "0123456789ABCDEFFEDCBA9876543210";

@@ -152,18 +152,6 @@ impl<'a> Named<'a> {
     }
 }
 
-impl KeyField<'_> {
-    /// Whether it is a key block.
-    pub(super) fn is_block(self) -> bool {
-        self.0.starts_with('S')
-    }
-
-    /// The octets of its cipher's block, as its header tells the cipher.
-    pub(super) fn block_octets(self) -> usize {
-        if self.is_block() && self.0.get(8..9) == Some("A") { 16 } else { 8 }
-    }
-}
-
 /// A key that data are encrypted under.
 enum DataKey {
     Des(Arc<DesKey>),
@@ -282,8 +270,7 @@ fn translate(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::tests::{transcript, written};
-    use super::*;
+    use super::super::transcripts::{exchanges, transcript};
     use crate::hsm::key_block_header::{FullHeader, Header};
     use crate::hsm::thales_block::{Protection, Version, test_lmk};
 
@@ -300,25 +287,6 @@ pub(super) mod tests {
         let fixed = Header { usage: *usage, algorithm, mode, version: *b"00", exportability: b'E' };
         let header = FullHeader { fixed, context, optional: Vec::new() };
         protection.unwrap().wrap(&header, &hex::decode(key).unwrap(), &[0; 32]).unwrap()
-    }
-
-    /// The octets of a command or an answer that is written as in a transcript, with `=` before hexadecimal
-    /// digits that stand for octets.
-    pub(crate) fn octets(written_so: &str) -> Vec<u8> {
-        let word = |word: &str| match word.strip_prefix('=') {
-            Some(digits) => hex::decode(digits).unwrap(),
-            None => written(word),
-        };
-        written_so.split_whitespace().flat_map(word).collect()
-    }
-
-    /// Commands with octets in them, and their answers.
-    pub(crate) fn exchanges(rows: &[(String, &str)]) {
-        let hsm = HostHsm::with_test_keys(0).unwrap();
-        for (command, answer) in rows {
-            let found = hsm.answer(&octets(command)).unwrap();
-            assert_eq!(hex::encode(found), hex::encode(octets(answer)), "{command}");
-        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn digest(_: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ask, transcript};
+    use super::super::transcripts::{ask, transcript};
 
     #[test]
     fn status_and_refusals() {
@@ -88,7 +88,7 @@ mod tests {
             ("GM 06 00000", "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"),
         ];
         for (command, expected) in rows {
-            let answer = ask(&super::super::tests::written(command));
+            let answer = ask(&super::super::transcripts::written(command));
             let octets = answer.chars().map(|octet| octet as u8).collect::<Vec<_>>();
             assert_eq!((&octets[..4], hex::encode_upper(&octets[4..])), (&b"GN00"[..], expected.into()));
         }

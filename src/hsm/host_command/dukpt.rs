@@ -30,7 +30,7 @@ impl HostHsm {
 #[cfg(test)]
 mod tests {
     use super::super::data::tests::wrapped;
-    use super::super::tests::codes;
+    use super::super::transcripts::codes;
 
     #[test]
     fn an_aes_key_is_no_base_key_of_triple_des() {

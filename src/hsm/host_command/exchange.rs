@@ -106,7 +106,7 @@ fn export(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 #[cfg(test)]
 mod tests {
     use super::super::key::KeyField;
-    use super::super::tests::{KEYS, ask, written};
+    use super::super::transcripts::{KEYS, ask, written};
     use super::super::wrapping::Form;
     use super::*;
     use crate::hsm::key_block_header::Header;

@@ -151,7 +151,7 @@ impl HostHsm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{KEYS, ask, written};
+    use super::super::transcripts::{KEYS, ask, written};
     use super::*;
     use crate::hsm::des;
     use crate::hsm::thales_block::{Protection, Version};

@@ -14,6 +14,23 @@ use zeroize::Zeroizing;
 #[derive(Clone, Copy)]
 pub(crate) struct KeyField<'a>(pub(crate) &'a str);
 
+impl KeyField<'_> {
+    /// Whether it is a key block under a local master key.
+    pub(super) fn is_block(self) -> bool {
+        self.0.starts_with('S')
+    }
+
+    /// The usage that its key block says.
+    pub(super) fn block_usage(&self) -> Option<&str> {
+        self.is_block().then(|| self.0.get(6..8)).flatten()
+    }
+
+    /// The octets of its cipher's block, as its key block says the cipher.
+    pub(super) fn block_octets(self) -> usize {
+        if self.is_block() && self.0.get(8..9) == Some("A") { 16 } else { 8 }
+    }
+}
+
 impl<'a> Fields<'a> {
     /// A key, whose first character says how long it is: `U` and `X` 32 hexadecimal digits, `T` and `Y` 48, `S` and
     /// `R` a key block that says its length itself, a digit 16 digits.

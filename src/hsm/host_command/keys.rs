@@ -162,7 +162,7 @@ fn scheme_among_reserved(fields: &mut Fields<'_>) -> Result<Form, Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ask, transcript, written};
+    use super::super::transcripts::{ask, transcript, written};
     use super::*;
     use crate::hsm::variant_lmk::KeyType;
 

@@ -253,7 +253,7 @@ fn check_des(clear: &[u8], is_for_pins: bool) -> Result<(), Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::KEYS;
+    use super::super::transcripts::KEYS;
     use super::*;
 
     fn named(name: &str) -> KeyField<'static> {

@@ -225,8 +225,8 @@ fn of_terminal(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::tests::{exchanges, wrapped};
-    use super::super::tests::{ask, transcript, written};
+    use super::super::data::tests::wrapped;
+    use super::super::transcripts::{ask, exchanges, transcript, written};
 
     const K0: &str = "0123456789ABCDEFFEDCBA9876543210";
 

@@ -29,6 +29,8 @@ mod pin_under_lmk;
 mod pin_verify;
 pub mod server;
 mod status;
+#[cfg(test)]
+mod transcripts;
 mod wrapping;
 
 use super::audit::{Audit, KeyName, Operation};
@@ -245,60 +247,9 @@ impl HostHsm {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::transcripts::{ask, transcript, written};
     use super::*;
-
-    /// Keys under the public test LMK for version 0, made by a device.
-    pub(super) const KEYS: [(&str, &str); 18] = [
-        ("ZPK1", "S00072P0TB00E0001EA421618B34F5FA1A77F7CF6480111B97CF0FAE7BD77D589EC921EF9"),
-        ("TPK2", "S00072P0TB00E0001286A5156C05A48688C0820BE76872301EBC40F6F0452B2611331D8F7"),
-        ("TPK", "S0007271TN00E00019BAD23B0CEF79E33328CA0568A0E186FC17E8DE738AAF9FB67C6E1FF"),
-        ("PVKV2", "S00072V2TN00E00014C0328F82856C4E6D7CCF7A9A1597CB0662C35A18CC72EB9CF97917C"),
-        ("PVKV", "S00072V2TN00E0001E80A2926443C3AF11BF0317C669FA0EA0E100ABDF92BF7A3AF232D4C"),
-        ("PVKI2", "S00072V1TN00E00019412BA0AB9D9377261D2CDDB1C4A063ABF35B4CB9E98F7948A501DA2"),
-        ("PVKI", "S00072V1TN00E00010AE0AD2B1990AB407FAD15059E287760A05DF4DA2391EAB138877E22"),
-        ("CVK", "S00072C0TN00E0001A417975993E2331918759DD1656AC94306BE01C19FDE29E83A93AB42"),
-        ("TAK", "S00072M1TN00E0001FFE01E95CF21BDD0D74B6BEB70E3D90842C137DCA39C1B162C6238D5"),
-        ("BDK1", "S00072B0TN00E0001566678078B5337915F4860C92F3FF2D6A6B11E8786F22DC8032EB758"),
-        ("DEK", "S00072D0TN00E0001BD79343066F46B9C1279E2DE4382E56E6DD5BDCE0F850C7E444799D9"),
-        ("MKAC2", "S00072E0TN00E00017772090F5BDE6568F9B0EFDADD1D160CDB1655DE1984F00973EC3596"),
-        ("TMK", "S00072K0TB00E00019A75CB10B9C1359CFA732D39217C3667207E279FC9E845F64FEEE9F0"),
-        ("ZMK1", "S00072K0TB00E0001DB045F29C053EEFF7B9425B3A88C7258EB7EA7E40E2C47878647072A"),
-        ("ZMK2", "S00072K0TB00E00017CECF0FB9210B3CC93B9FFB304963C39CFFF94B837D318E1A6F1F058"),
-        ("PVK0", "S00072V0TN00E000123721C789734ADC94BBA5A97A7926D5BAFA19AFC35D1D3126BD38F85"),
-        ("COMP1", "S0007252TBc1E0001C9ED3207A1A79BCA1CAB8C05FEC9429E2232067D1F9E908F15E9DCA7"),
-        ("COMP2", "S0007252TBc2E000125276E9C8BC0FA0F70109274FAB9647EF89A189C019465182A345009"),
-    ];
-
-    /// The octets of a command that is written with spaces for reading and with names for keys.
-    pub(super) fn written(command: &str) -> Vec<u8> {
-        let key = |word: &str| {
-            KEYS.iter().find(|(name, _)| *name == word).map_or(word.to_owned(), |key| key.1.to_owned())
-        };
-        command.split_whitespace().map(key).collect::<String>().into_bytes()
-    }
-
-    /// What a command is answered, without its header.
-    pub(super) fn ask(command: &[u8]) -> String {
-        let hsm = HostHsm::with_test_keys(4).unwrap();
-        let answer = hsm.answer(&[b"0042", command].concat()).unwrap();
-        let answer = answer.strip_prefix(b"0042").unwrap();
-        answer.iter().map(|octet| char::from(*octet)).collect()
-    }
-
-    /// Commands and the answers of a device, spaces in both for reading.
-    pub(super) fn transcript(rows: &[(&str, &str)]) {
-        for (command, answer) in rows {
-            assert_eq!(ask(&written(command)), String::from_utf8(written(answer)).unwrap(), "{command}");
-        }
-    }
-
-    /// Commands and the codes of their answers.
-    pub(super) fn codes(rows: &[(&str, &str)]) {
-        for (command, code) in rows {
-            assert_eq!(&ask(&written(command))[2..4], *code, "{command}");
-        }
-    }
 
     #[test]
     fn a_header_is_echoed_and_a_trailer_too() {

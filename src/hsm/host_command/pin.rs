@@ -67,6 +67,14 @@ pub(super) fn is_base_key(fields: &mut Fields<'_>) -> bool {
     fields.takes(b'*') || fields.takes(b'~')
 }
 
+/// The key that blocks are put under, and whether it is a base derivation key: a flag says it, or the usage in its key
+/// block.
+fn destination<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, bool), Code> {
+    let is_flagged = is_base_key(fields);
+    let key = fields.key()?;
+    Ok((key, is_flagged || key.block_usage() == Some("B0")))
+}
+
 /// A key that blocks are put under: of a zone, or of a terminal's transaction.
 struct Destination<'a> {
     key: KeyField<'a>,
@@ -112,11 +120,10 @@ impl HostHsm {
 }
 
 /// `CA`: TPK, ZPK, most digits (2), PIN block (16), formats (2, 2), account (12) → length (2), PIN block,
-/// format. In place of the ZPK: `*` or `~`, BDK, KSN descriptor (3), KSN.
+/// format. In place of the ZPK: BDK with `*`, `~` or nothing in front of its key block, KSN descriptor (3), KSN.
 fn terminal_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let tpk = fields.key()?;
-    let is_base_key = is_base_key(fields);
-    let key = fields.key()?;
+    let (key, is_base_key) = destination(fields)?;
     let ksn = if is_base_key { Some(fields.key_serial_number()?) } else { None };
     fields.number(2)?;
     let what = translation(fields)?;
@@ -135,14 +142,13 @@ fn zone_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> 
     hsm.translate(&source, hsm.destination(&Destination { key, ksn: None })?.as_ref(), &what)
 }
 
-/// `G0`: BDK with or without a flag, ZPK or BDK with its flag, KSN descriptor (3), KSN, the same of a second
-/// BDK, PIN block (16), formats (2, 2), account (12), the account of the new block (12) behind `;` → length
+/// `G0`: BDK with or without a flag, ZPK or BDK as in `CA`, KSN descriptor (3), KSN, the same of a second BDK, PIN
+/// block (16), formats (2, 2), account (12), the account of the new block (12) behind `;` → length
 /// (2), PIN block, format. Triple DES only. Another account is refused where both formats are bound to one.
 fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     is_base_key(fields);
     let bdk = fields.key()?;
-    let is_base_key = is_base_key(fields);
-    let key = fields.key()?;
+    let (key, is_base_key) = destination(fields)?;
     let from_ksn = fields.key_serial_number()?;
     let ksn = if is_base_key { Some(fields.key_serial_number()?) } else { None };
     let mut what = translation(fields)?;
@@ -156,7 +162,7 @@ fn transaction_to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer,
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{codes, transcript};
+    use super::super::transcripts::{codes, transcript};
 
     #[test]
     fn translations_are_those_of_a_device() {
@@ -168,6 +174,11 @@ mod tests {
                 "CB 00 04 91DDDA0A7C12CFAA 01",
             ),
             ("CC ZPK1 ZPK1 12 FC99D994F1D3D3B8 01 01 600000000000 %01", "CD 00 06 FC99D994F1D3D3B8 01"),
+            ("CC ZPK1 ZPK2 12 AD72F973446E84E7 01 01 850103093936 %01", "CD 00 06 E614D4AFD47BD3BF 01"),
+            (
+                "CA TPK BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000 %01",
+                "CB 00 06 741311DA9D5D6C32 01",
+            ),
             (
                 "CA TPK * BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000 %01",
                 "CB 00 06 741311DA9D5D6C32 01",
@@ -182,6 +193,10 @@ mod tests {
             (
                 "G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000 %01",
                 "G1 00 06 FC99D994F1D3D3B8 01",
+            ),
+            (
+                "G0 BDK1 BDK2 A05 FFFF000001315240003A A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000 %01",
+                "G1 00 06 BBF74DF0FFA00ED1 01",
             ),
             (
                 "G0 ~ BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000;600000000000",
@@ -201,7 +216,12 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_transaction_has_its_own_code() {
         codes(&[
-            ("CA TPK BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "15"),
+            // In a key block its usage says that it is a base key; no flag makes one of another, or of none.
+            ("CA TPK BDK1 12 E57BC634D4717907 01 01 600000000000", "15"),
+            (
+                "CA TPK U1EF828AA8F6B80EB83E19FBC373F3A85 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000",
+                "15",
+            ),
             ("CA TPK * ZPK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "A6"),
             ("CA TPK * BDK1 A04 FFFF00000131524003A 12 E57BC634D4717907 01 01 600000000000", "00"),
             ("CA TPK * BDK1 F0F FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "15"),
@@ -211,7 +231,8 @@ mod tests {
             // A counter of zero.
             ("CA TPK * BDK1 A05 FFFF0000013152400000 12 E57BC634D4717907 01 01 600000000000", "00"),
             ("G0 ZPK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "A6"),
-            ("G0 BDK1 BDK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "A6"),
+            ("G0 BDK1 BDK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "15"),
+            ("G0 BDK1 TPK A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "A6"),
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003B 741311DA9D5D6C32 01 01 600000000000", "20"),
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 05 600000000000", "69"),
             ("G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 99 600000000000", "23"),

@@ -115,7 +115,7 @@ fn pin_of_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code>
 #[cfg(test)]
 mod tests {
     use super::super::pin::side;
-    use super::super::tests::{ask, codes, transcript, written};
+    use super::super::transcripts::{ask, codes, transcript, written};
     use super::*;
     use crate::hsm::judges;
     use crate::hsm::pin_block::PinFormat;

@@ -170,7 +170,7 @@ fn to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ask, codes, transcript, written};
+    use super::super::transcripts::{ask, codes, transcript, written};
     use super::*;
     use crate::hsm::judges;
     use crate::hsm::thales_block::test_lmk;

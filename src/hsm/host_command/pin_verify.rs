@@ -247,7 +247,7 @@ fn transaction<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, KeyField<'a
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ask, codes, transcript, written};
+    use super::super::transcripts::{ask, codes, transcript, written};
     use super::*;
     use crate::hsm::variant_lmk::{Scheme, TEST_PAIRS, VariantLmk};
 

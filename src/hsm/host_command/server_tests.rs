@@ -1,7 +1,7 @@
 //! Host commands over sockets, as bytes.
 
 use super::super::AttemptLimits;
-use super::super::tests::written;
+use super::super::transcripts::{framed, written};
 use super::*;
 use crate::tls::test_certificates::Files;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,11 +26,6 @@ async fn served_by(server: Server, test: impl AsyncFnOnce(SocketAddr, &Cancellat
 
 async fn served(limits: Limits, test: impl AsyncFnOnce(SocketAddr)) {
     served_by(server(limits), async |address, _| test(address).await).await;
-}
-
-fn framed(header: &str, command: &[u8]) -> Vec<u8> {
-    let message = [header.as_bytes(), command].concat();
-    [&u16::try_from(message.len()).unwrap().to_be_bytes(), message.as_slice()].concat()
 }
 
 /// Commands, and what they are answered.

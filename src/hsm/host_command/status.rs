@@ -24,7 +24,7 @@ fn diagnostics(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ask, transcript};
+    use super::super::transcripts::{ask, transcript};
     use super::*;
     use crate::hsm::{Lmk, LmkKeys};
 
