@@ -1,18 +1,18 @@
 //! `tollgate hsm`: the software HSM behind host commands.
 
-use super::Place;
 use super::key::{UsageArg, component};
+use super::{Place, clock};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::hsm::audit::{self, Audit, KeyName, Operation};
 use crate::hsm::host_client::form_for_device;
 use crate::hsm::host_command::server::{self, Limits, Server};
-use crate::hsm::host_command::{AttemptLimits, HostHsm};
-use crate::hsm::{Algorithm, Lmk, LmkKeys};
+use crate::hsm::host_command::{AttemptLimits, HostHsm, Permit};
+use crate::hsm::{Algorithm, KeyBlock, LmkKeys, Usage};
 use crate::server::{EndSignals, lmk_file};
 use crate::tls::{ServerTls, ServerTlsFiles};
 use anyhow::{Context as _, Result};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::net::SocketAddr;
@@ -21,12 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 /// `tollgate hsm …`
 #[derive(Debug, Subcommand)]
 pub(super) enum HsmVerb {
     /// Answer payShield-compatible host commands over TCP or TLS, until SIGTERM or SIGINT
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Form a key of components under the LMK of a host-command server, as a device's console does under its own
     Form {
         /// What it is for
@@ -98,6 +99,12 @@ pub(super) struct Serve {
     /// under the test LMKs in none
     #[arg(long)]
     audit_file: Option<PathBuf>,
+    /// Serve this too; may be said again
+    #[arg(long = "permit", value_enum)]
+    permits: Vec<PermitArg>,
+    /// Answer 68 to these commands, commas between them
+    #[arg(long = "disable", value_delimiter = ',', value_name = "COMMAND", value_parser = letters)]
+    disabled: Vec<[u8; 2]>,
     #[command(flatten)]
     tls: Tls,
     #[command(flatten)]
@@ -105,6 +112,40 @@ pub(super) struct Serve {
     /// What is told on stderr: error, warn, info, debug
     #[arg(long, default_value = "info")]
     log: tracing::Level,
+}
+
+/// The two letters of a command that is served.
+fn letters(text: &str) -> Result<[u8; 2], String> {
+    let letters =
+        text.as_bytes().try_into().ok().filter(|letters| HostHsm::commands().any(|known| known == *letters));
+    letters.ok_or_else(|| {
+        let known = HostHsm::commands().map(|letters| String::from_utf8_lossy(&letters).into_owned());
+        format!("one of {}", known.collect::<Vec<_>>().join(" "))
+    })
+}
+
+/// What is served only where it is asked for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PermitArg {
+    /// Keys under the variant LMK (schemes U, T, X, Y, and 16 digits), of the public test LMKs
+    VariantKeys,
+    /// Keys from a ZMK without a header: whoever brings one says what it is for
+    X917Import,
+    /// Keys to a ZMK or TMK without a header, as terminals take them that know no key blocks
+    X917Export,
+    /// PINs in clear: BA and NG
+    ClearPins,
+}
+
+impl PermitArg {
+    fn permit(self) -> Permit {
+        match self {
+            Self::VariantKeys => Permit::VariantKeys,
+            Self::X917Import => Permit::X917Import,
+            Self::X917Export => Permit::X917Export,
+            Self::ClearPins => Permit::ClearPins,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -142,14 +183,37 @@ impl HsmVerb {
             HsmVerb::Form { usage, components, test_lmk } => {
                 let parts: Vec<_> =
                     components.iter().map(|file| component(file, Algorithm::Des)).collect::<Result<_>>()?;
-                let own = if *test_lmk { None } else { Some(own_lmk(&place.load(&Overrides::default())?)?) };
-                let lmk = own.as_ref().map(|keys| &keys.current);
-                let (block, kcv) = form_for_device(lmk, usage.usage().0, &parts)?;
+                let (block, kcv) = if *test_lmk {
+                    form_for_device(None, usage.usage().0, &parts)?
+                } else {
+                    form(&place.load(&Overrides::default())?, usage.usage().0, &parts)?
+                };
                 writeln!(out, "{}  {kcv}", block.as_str())?;
                 Ok(0)
             }
         }
     }
+}
+
+/// Forms a key under the configured LMK, and records it, or why there is none.
+fn form(config: &Config, usage: Usage, components: &[Zeroizing<Vec<u8>>]) -> Result<(KeyBlock, String)> {
+    let keys = own_lmk(config)?;
+    let path = &config.hsm.audit_file;
+    let audit =
+        Audit::open(path, clock(config)?, config.node.id).with_context(|| path.display().to_string())?;
+    let formed = form_for_device(Some(&keys.data), usage, components);
+    match &formed {
+        Ok((block, kcv)) => {
+            let header = block.as_str().as_bytes().get(..16).unwrap_or_default();
+            audit.done(Operation::Form, &KeyName::of_block(header, kcv.as_bytes()))?;
+        }
+        Err(error) => {
+            if let Some(word) = audit::refusal(*error) {
+                audit.refused(Operation::Form, &KeyName::for_usage(usage), word);
+            }
+        }
+    }
+    Ok(formed?)
 }
 
 /// What the configured LMK file holds.
@@ -188,6 +252,8 @@ impl Serve {
             patience: Duration::from_millis(self.patience_ms),
             idle: (self.idle_ms > 0).then(|| Duration::from_millis(self.idle_ms)),
         };
+        let permits: Vec<Permit> = self.permits.iter().map(|permit| permit.permit()).collect();
+        let hsm = hsm.with_permits(&permits).without_commands(&self.disabled);
         let hsm = Arc::new(hsm.with_attempt_limits(self.attempts.limits()));
         Ok(Server { hsm, limits, threads: self.threads, tls: self.tls.load()? })
     }
@@ -201,19 +267,18 @@ impl Serve {
             );
             let hsm = HostHsm::with_test_keys(header)?;
             return Ok(match &self.audit_file {
-                Some(file) => hsm.with_audit(Arc::new(audit(file, &[])?)),
+                Some(file) => hsm.with_audit(Arc::new(audit(file, None)?)),
                 None => hsm,
             });
         }
         let config = place.load(&Overrides::default())?;
         super::run::make_folders(&config)?;
         let keys = own_lmk(&config)?;
-        let lmks = std::iter::once(&keys.current).chain(keys.former.iter().map(|former| &former.lmk));
-        let check_values = lmks.map(Lmk::check_value).collect::<Result<Vec<_>, _>>()?;
-        tracing::info!(lmk = check_values[..1].concat(), "host commands under the configured LMK");
-        let hsm = HostHsm::with_lmk(header, &keys)?;
+        let lmk = keys.current.check_value()?;
+        tracing::info!(lmk, "host commands under the configured LMK");
+        let hsm = HostHsm::with_data_key(header, &keys.data)?;
         let file = self.audit_file.as_ref().unwrap_or(&config.hsm.audit_file);
-        Ok(hsm.with_audit(Arc::new(audit(file, &check_values)?)))
+        Ok(hsm.with_audit(Arc::new(audit(file, Some(&lmk))?)))
     }
 
     /// Tells what the system or the settings do not let it keep.
@@ -239,12 +304,12 @@ impl Serve {
     }
 }
 
-/// The record of a server, which begins with its start and the LMKs that it has loaded.
-fn audit(file: &Path, lmks: &[String]) -> Result<Audit> {
+/// The record of a server, which begins with its start and the LMK that it has loaded.
+fn audit(file: &Path, lmk: Option<&String>) -> Result<Audit> {
     let clock = Clock::system(0).context("clock")?;
     let audit = Audit::open(file, clock, 0).with_context(|| file.display().to_string())?;
     audit.done(Operation::Start, &KeyName::default())?;
-    for check_value in lmks {
+    if let Some(check_value) = lmk {
         audit.done(Operation::LoadLmk, &KeyName::text(check_value.as_bytes()))?;
     }
     Ok(audit)

@@ -143,6 +143,13 @@ impl KeyName {
         Self::text(block.as_str().as_bytes())
     }
 
+    /// A key by its block's header and its check value.
+    #[must_use]
+    pub fn of_block(header: &[u8], check_value: &[u8]) -> Self {
+        let text = [shown(header), shown(check_value)].into_iter().filter(|part| !part.is_empty());
+        Self { usage: "", text: text.collect::<Vec<_>>().join(" ") }
+    }
+
     /// The first characters of what may be a key block, or a check value.
     #[must_use]
     pub fn text(text: &[u8]) -> Self {

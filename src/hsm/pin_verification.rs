@@ -141,12 +141,13 @@ impl ValidationData {
     /// field; filled up to 16 with F (payShield 10K).
     ///
     /// # Errors
-    /// [`HsmError::Input`] for another length, another character or a second `N`.
+    /// [`HsmError::Input`] for another length, another character, and unless one of them is `N`: an offset of data
+    /// without it would be any account's.
     pub fn of_command(text: &str, account: impl Into<AccountField>) -> Result<Self, HsmError> {
         const FORM: HsmError =
             HsmError::Input("validation data is not 12 hexadecimal characters, one of them N");
         let characters: [u8; 12] = text.as_bytes().try_into().map_err(|_| FORM)?;
-        if characters.iter().filter(|character| **character == b'N').count() > 1 {
+        if characters.iter().filter(|character| **character == b'N').count() != 1 {
             return Err(FORM);
         }
         let account = account.into();
@@ -478,8 +479,8 @@ mod tests {
             ("1234560000N0", Some("1234560000939360")),
             ("50103093936N", Some("5010309393693936")),
             ("N00000000000", Some("9393600000000000")),
-            ("123456789012", Some("123456789012FFFF")),
-            ("ABCDEF789012", Some("ABCDEF789012FFFF")),
+            ("ABCDEF78901N", Some("ABCDEF7890193936")),
+            ("123456789012", None),
             ("12345678901", None),
             ("1234567890123", None),
             ("1234567890NN", None),

@@ -45,7 +45,7 @@ impl Device {
     /// # Errors
     /// When it ends instead.
     pub(crate) fn start(mut switch: Command, log: File) -> Result<Self> {
-        switch.args(["hsm", "serve", "--test-lmk", "--listen", "127.0.0.1:0"]);
+        switch.args(["hsm", "serve", "--test-lmk", "--permit", "x917-export", "--listen", "127.0.0.1:0"]);
         let mut child = switch.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut device = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };

@@ -114,7 +114,7 @@ fn it_serves_under_an_lmk_of_its_own() {
     }
     let formed =
         tollgate(&["lmk", "form", "--component", &one, "--component", &two, "--protection", "plain"]);
-    let check_value = formed.unwrap()[5..11].to_owned();
+    assert!(formed.unwrap().starts_with("lmk  "));
     for (part, digits) in
         [("a", "AE8F54BA29CD2CC73883D373DFF7A8B5"), ("b", "75B6A89BC7946DD06186A89DCE9B5D9B")]
     {
@@ -136,24 +136,37 @@ fn it_serves_under_an_lmk_of_its_own() {
         String::from_utf8(answer).unwrap()
     };
     let mut made = None;
-    for _ in 0..2 {
+    let mut told = None;
+    // As it was formed, in the middle of a rotation of the LMK, and when nothing is under the former one any more.
+    for before in [&[][..], &["lmk", "rotate"], &["lmk", "rotate", "--finish"]] {
+        if !before.is_empty() {
+            tollgate(before).unwrap();
+        }
         let (_served, address) = start(&["--config", &config]);
         let mut socket = connected(&address);
-        let told = ask(&mut socket, "0001NC");
-        assert!(told.starts_with(&format!("0001ND00{check_value}")) && !told.contains("test"), "{told}");
+        let diagnostics = ask(&mut socket, "0001NC");
+        assert!(diagnostics.starts_with("0001ND00") && !diagnostics.contains("test"), "{diagnostics}");
+        assert_eq!(told.get_or_insert_with(|| diagnostics.clone()), &diagnostics);
         let own = ask(&mut socket, &format!("0002BUFFF{};FFF;000", block(&own)));
         assert_eq!(&own[..14], "0002BV002AE082");
         assert_eq!(ask(&mut socket, &format!("0003BUFFF{};FFF;000", block(&public))), "0003BV13");
-        let before = made.get_or_insert_with(|| ask(&mut socket, "0004A00FFFS#72T2B00E00"));
-        let (key, kcv) = before[8..].split_at(97);
+        let (key, pin) = made.get_or_insert_with(|| {
+            let key = ask(&mut socket, "0004A00FFFS#72T2B00E00")[8..].to_owned();
+            (key, ask(&mut socket, "0004JA60000000000006")[8..].to_owned())
+        });
+        let (key, kcv) = key.split_at(97);
         assert_eq!(&ask(&mut socket, &format!("0005BUFFF{key};FFF;000"))[8..14], kcv);
+        // A PIN under the LMK is what it was too.
+        let sent = ask(&mut socket, &format!("0006JG{key}01600000000000{pin}"));
+        let back = ask(&mut socket, &format!("0007JE{key}{}01600000000000", &sent[8..]));
+        assert_eq!(back, format!("0007JF00{pin}"));
     }
     let audit = at("audit.jsonl");
     let record = std::fs::read_to_string(&audit).unwrap();
     let count = |operation: &str| record.matches(&format!("\"operation\":\"{operation}\"")).count();
     assert_eq!(
-        [count("form-lmk"), count("start"), count("load-lmk"), count("host-A0"), count("host-BU")],
-        [1, 2, 2, 1, 2]
+        ["form-lmk", "rotate-lmk", "form", "start", "load-lmk", "host-A0", "host-BU"].map(count),
+        [1, 1, 1, 3, 3, 1, 3]
     );
     assert!(tollgate(&["hsm", "audit", "verify", &audit]).is_ok());
 }

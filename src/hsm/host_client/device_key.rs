@@ -16,9 +16,10 @@
 use crate::hsm::des::{self, KeyLength};
 use crate::hsm::key_block_header::{FullHeader, Header};
 use crate::hsm::keys::combine;
+use crate::hsm::lmk::DataKey;
 use crate::hsm::random::{OpenSslRandom, Random};
 use crate::hsm::thales_block::{Protection, Version, test_lmk};
-use crate::hsm::{Algorithm, DesKey, HsmError, KeyBlock, KeyDefect, Lmk, Usage};
+use crate::hsm::{Algorithm, DesKey, HsmError, KeyBlock, KeyDefect, Usage};
 use zeroize::Zeroizing;
 
 /// Where a key may go.
@@ -90,14 +91,14 @@ pub(super) fn serves(usage: Usage, block: &KeyBlock) -> bool {
     block.as_str().get(6..8).is_some_and(|code| codes.contains(&code))
 }
 
-/// Forms a key of components under what host commands derive of an LMK, or under the public test LMK, as the console of a
+/// Forms a key of components under what host commands derive of an LMK file's data keys, or under the public test LMK, as the console of a
 /// device does. The key block, and the key's check value.
 ///
 /// # Errors
 /// [`HsmError::Key`] for a defect of the components or of the key they form, [`HsmError::KeyUsage`] when a device has
 /// no such key, [`HsmError::Failure`] of the random source.
 pub fn form_for_device(
-    lmk: Option<&Lmk>,
+    data: Option<&DataKey>,
     usage: Usage,
     components: &[Zeroizing<Vec<u8>>],
 ) -> Result<(KeyBlock, String), HsmError> {
@@ -106,8 +107,10 @@ pub fn form_for_device(
     let fixed = header(usage, KeyLength::of(clear.len())?, Export::OfUsage)?;
     let mut pad = Zeroizing::new([0; 16]);
     OpenSslRandom.fill(pad.as_mut_slice())?;
-    let (protection, context) = match lmk {
-        Some(lmk) => (Protection::new(Version::Aes, lmk.for_host_commands().as_slice())?, *b"00"),
+    let (protection, context) = match data {
+        Some(data) => {
+            (Protection::new(Version::Aes, data.for_host_commands(b"key blocks").as_slice())?, *b"00")
+        }
         None => (Protection::new(Version::TripleDes, &test_lmk::TRIPLE_DES)?, *b"01"),
     };
     let block = protection.wrap(&FullHeader { context, ..FullHeader::from(fixed) }, &clear, &*pad)?;

@@ -3,12 +3,12 @@
 use super::message::Command;
 use super::pool::Pool;
 use super::{Dial, Dialing, Host, HostClient, Hosts, Stream, form_for_device};
-use crate::hsm::host_command::HostHsm;
+use crate::hsm::host_command::{HostHsm, Permit};
 use crate::hsm::key_block::{Header, PAD, Protection, Version};
 use crate::hsm::lmk::DataKey;
 use crate::hsm::{
-    DesKey, Forward, Hsm as _, HsmError, Key, KeyBlock, KeyDefect, KeyLength, KeyUse, Lmk, LmkKeys,
-    MacAlgorithm, MacCheck, MacKey, Open, Tak, TerminalKeys, Tmk, Usage, Zmk, read_working_keys,
+    DesKey, Forward, Hsm as _, HsmError, Key, KeyBlock, KeyDefect, KeyLength, KeyUse, Lmk, MacAlgorithm,
+    MacCheck, MacKey, Open, Tak, TerminalKeys, Tmk, Usage, Zmk, read_working_keys,
 };
 use crate::transaction::{KeyForm, Pan, ZoneUse};
 use std::collections::VecDeque;
@@ -388,7 +388,8 @@ impl Dial for Served {
 
 /// A client of a device under the test LMKs, that names the one for key blocks.
 async fn client() -> HostClient {
-    client_of(HostHsm::with_test_keys(4).unwrap(), Some(1)).await
+    let hsm = HostHsm::with_test_keys(4).unwrap().with_permits(&[Permit::X917Export]);
+    client_of(hsm, Some(1)).await
 }
 
 async fn client_of(hsm: HostHsm, lmk: Option<u8>) -> HostClient {
@@ -409,11 +410,11 @@ fn formed(usage: Usage, clear: &str) -> KeyBlock {
     formed_under(None, usage, clear)
 }
 
-fn formed_under(lmk: Option<&Lmk>, usage: Usage, clear: &str) -> KeyBlock {
+fn formed_under(data: Option<&DataKey>, usage: Usage, clear: &str) -> KeyBlock {
     let clear = octets(clear);
     let mask = vec![0x5A; clear.len()];
     let other: Vec<u8> = clear.iter().zip(&mask).map(|(octet, mask)| octet ^ mask).collect();
-    form_for_device(lmk, usage, &[Zeroizing::new(mask), Zeroizing::new(other)]).unwrap().0
+    form_for_device(data, usage, &[Zeroizing::new(mask), Zeroizing::new(other)]).unwrap().0
 }
 
 fn key<U: KeyUse>(clear: &str) -> Key<U> {
@@ -662,45 +663,30 @@ async fn what_is_no_zone_key_is_refused_and_the_device_tells_why() {
     assert_eq!(client.take_zone_key(&tmk, Zpk, &good).await.err(), Some(HsmError::KeyUsage));
 }
 
-/// A device under an LMK of its own, before, during and after a rotation.
+/// A device under an LMK file's data keys.
 #[tokio::test(start_paused = true)]
 async fn an_lmk_of_its_own_serves_as_the_test_keys_do() {
-    let [old, new] = [0x41, 0x42].map(|octet| Lmk::from_bytes([octet; 32]));
-    let before = LmkKeys::new(old.clone()).unwrap();
-    let rotated = before.rotated(new.clone(), 0).unwrap();
-    let after = LmkKeys { former: None, ..rotated.clone() };
-    let blocks = |lmk| (formed_under(Some(lmk), Usage::Tpk, TPK), formed_under(Some(lmk), Usage::Zmk, ZMK));
-    let refused = Err(HsmError::KeyBlock);
-    for (name, keys, old_serves, new_serves) in [
-        ("before", before, Ok(()), refused),
-        ("rotated", rotated, Ok(()), Ok(())),
-        ("after", after, refused, Ok(())),
-    ] {
-        let client = client_of(HostHsm::with_lmk(4, &keys).unwrap(), None).await;
-        for (lmk, expected) in [(&old, old_serves), (&new, new_serves)] {
-            let (tpk, zmk) = blocks(lmk);
-            let (tpk, zmk) = (Key::of(tpk), Key::of(zmk));
-            let made = client.make_zone_key(&zmk, ZoneUse::Zpk).await;
-            assert_eq!(made.as_ref().map(drop).map_err(|error| *error), expected, "{name}");
-            let Ok(made) = made else { continue };
-            let pan = Pan::parse("6225880012345675").unwrap();
-            let block = octets("605CAB8CE0D1A2B9").try_into().unwrap();
-            let zpk = Key::of(made.block);
-            let forward = Forward { block, with_pan: true, tpk: &tpk, zpk: &zpk, pan: &pan };
-            let there = client.forward(forward).await.unwrap();
-            let (_, clear) = Protection::new(Version::B, &octets(ZMK)).unwrap().unwrap(&made.sent).unwrap();
-            let clear = DesKey::new(&clear).unwrap().decrypt(there).to_vec();
-            assert_eq!(clear, octets("06126CD6FEDCBA98"), "{name}");
-            // New keys stand under the current LMK.
-            let current = HostHsm::with_lmk(4, &LmkKeys { former: None, ..keys.clone() }).unwrap();
-            let current = client_of(current, Some(0)).await;
-            assert_eq!(current.kcv(zpk.block()).await, Ok(made.kcv), "{name}");
-        }
-        // The public LMKs' keys are strangers here, and so is their number.
-        assert_eq!(client.kcv(&formed(Usage::Tpk, TPK)).await.err(), Some(NO_LMK), "{name}");
-        let numbered = client_of(HostHsm::with_lmk(4, &keys).unwrap(), Some(1)).await;
-        assert_eq!(numbered.generate(Usage::Zpk, KeyLength::Double).await.err(), Some(NO_LMK), "{name}");
+    let [own, other] = [0x41, 0x42].map(|octet| DataKey::derived(&Lmk::from_bytes([octet; 32])));
+    let client = client_of(HostHsm::with_data_key(4, &own).unwrap(), None).await;
+    let key = |data, usage, clear| formed_under(Some(data), usage, clear);
+    let (tpk, zmk) = (Key::of(key(&own, Usage::Tpk, TPK)), Key::of(key(&own, Usage::Zmk, ZMK)));
+    let made = client.make_zone_key(&zmk, ZoneUse::Zpk).await.unwrap();
+    let pan = Pan::parse("6225880012345675").unwrap();
+    let block = octets("605CAB8CE0D1A2B9").try_into().unwrap();
+    let zpk = Key::of(made.block);
+    let forward = Forward { block, with_pan: true, tpk: &tpk, zpk: &zpk, pan: &pan };
+    let there = client.forward(forward).await.unwrap();
+    let (_, clear) = Protection::new(Version::B, &octets(ZMK)).unwrap().unwrap(&made.sent).unwrap();
+    let clear = DesKey::new(&clear).unwrap().decrypt(there).to_vec();
+    assert_eq!(clear, octets("06126CD6FEDCBA98"));
+    assert_eq!(client.kcv(zpk.block()).await, Ok(made.kcv));
+    // Keys of others, and of the public LMKs, are strangers here, and so is the number of the latter.
+    let rows = [(key(&other, Usage::Tpk, TPK), HsmError::KeyBlock), (formed(Usage::Tpk, TPK), NO_LMK)];
+    for (block, expected) in rows {
+        assert_eq!(client.kcv(&block).await.err(), Some(expected));
     }
+    let numbered = client_of(HostHsm::with_data_key(4, &own).unwrap(), Some(1)).await;
+    assert_eq!(numbered.generate(Usage::Zpk, KeyLength::Double).await.err(), Some(NO_LMK));
 }
 
 const NO_LMK: HsmError = HsmError::Failure("the HSM has no such LMK");

@@ -33,7 +33,7 @@ impl AttemptLimits {
     /// How many cards can fail within the time that a failure counts; at most [`MOST_CARDS`].
     fn cards(self) -> usize {
         let minutes = self.lock.as_secs().div_ceil(60).max(1);
-        let cards = u64::from(self.per_minute).saturating_mul(minutes);
+        let cards = u64::from(self.per_minute).saturating_mul(minutes).saturating_mul(NUMBERS);
         match usize::try_from(cards) {
             Ok(0) | Err(_) => MOST_CARDS,
             Ok(cards) => cards.min(MOST_CARDS),
@@ -47,8 +47,10 @@ impl AttemptLimits {
     }
 }
 
-/// Cards in a generation at most: some 35 MB, should all of them be there.
-const MOST_CARDS: usize = 1_800_000;
+/// Numbers that a card is known by at most.
+const NUMBERS: u64 = 2;
+/// Numbers of cards in a generation at most: some 70 MB, should all of them be there.
+const MOST_CARDS: usize = 3_600_000;
 
 /// Why nothing is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,22 +136,26 @@ impl Attempts {
         Ok(())
     }
 
-    /// A verification of the card failed.
-    pub(super) fn failed(&mut self, card: u64, now: Duration) -> Noted {
+    /// A verification failed of a card, which may be known by two numbers.
+    pub(super) fn failed(&mut self, card: &[u64], now: Duration) -> Noted {
         let now = self.at(now);
         let of_minute = self.minute.add(now);
         let mut noted = Noted {
             is_last_of_minute: self.limits.per_minute > 0 && of_minute == self.limits.per_minute,
             ..Noted::default()
         };
-        if self.limits.in_a_row == 0 {
-            return noted;
+        if self.limits.in_a_row > 0 {
+            card.iter().for_each(|number| self.count(*number, now, &mut noted));
         }
+        noted
+    }
+
+    fn count(&mut self, card: u64, now: Second, noted: &mut Noted) {
         let in_a_row = self.failures(card, now).saturating_add(1);
         self.succeeded(card);
         let until = now.saturating_add(seconds(self.limits.lock));
         if in_a_row < self.limits.in_a_row {
-            noted.forgotten = self.make_room(now);
+            noted.forgotten += self.make_room(now);
             self.young.insert(card, Failures { in_a_row, until });
         } else {
             noted.is_locked = true;
@@ -157,7 +163,6 @@ impl Attempts {
             self.first_end = if self.locked.is_empty() { until } else { self.first_end.min(until) };
             self.locked.insert(card, until);
         }
-        noted
     }
 
     /// A verification of the card succeeded: its failures are no more in a row.
@@ -263,7 +268,7 @@ mod tests {
                 Meets(refused) => assert_eq!(found, Err(*refused), "{name}, row {row}"),
                 Fails => {
                     assert_eq!(found, Ok(()), "{name}, row {row}");
-                    noted.push(attempts.failed(*card, now));
+                    noted.push(attempts.failed(&[*card], now));
                 }
                 Succeeds => {
                     assert_eq!(found, Ok(()), "{name}, row {row}");
@@ -344,12 +349,12 @@ mod tests {
     fn a_flood_of_cards_pushes_no_locked_card_out() {
         let mut attempts = Attempts::with_room(limits(2, 0), 100);
         let now = Duration::from_secs(1);
-        attempts.failed(7, now);
-        assert!(attempts.failed(7, now).is_locked);
+        attempts.failed(&[7], now);
+        assert!(attempts.failed(&[7], now).is_locked);
         let mut forgotten = 0;
         for card in 1000..11_000 {
             assert_eq!(attempts.check(card, now), Ok(()));
-            forgotten += attempts.failed(card, now).forgotten;
+            forgotten += attempts.failed(&[card], now).forgotten;
             assert_eq!(attempts.check(7, now), Err(Refused::Card), "{card}");
             assert!(attempts.young.len() + attempts.old.len() <= 200, "{card}");
         }
@@ -361,13 +366,13 @@ mod tests {
             if attempts.check(card, now) == Err(Refused::Full) {
                 break;
             }
-            attempts.failed(card, now);
-            attempts.failed(card, now);
+            attempts.failed(&[card], now);
+            attempts.failed(&[card], now);
         }
         assert_eq!(attempts.locked.len(), 100);
         assert_eq!(attempts.check(7, now), Err(Refused::Card));
         assert_eq!(attempts.check(known, now), Ok(()));
-        assert!(attempts.failed(known, now).is_locked);
+        assert!(attempts.failed(&[known], now).is_locked);
         // Once the locks end there is room again.
         let later = Duration::from_secs(24 * HOUR + 1);
         assert_eq!(attempts.check(20_000, later), Ok(()));
@@ -387,7 +392,7 @@ mod tests {
                 let is_target = card == 0 && [0, 9, 18].contains(&minute);
                 let card = if is_target { 7 } else { 1000 + 10 * minute + card };
                 assert_eq!(attempts.check(card, now), Ok(()), "{minute}");
-                let noted = attempts.failed(card, now);
+                let noted = attempts.failed(&[card], now);
                 assert_eq!(noted.forgotten, 0, "{minute}");
                 assert_eq!(
                     noted.is_locked,

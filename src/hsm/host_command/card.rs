@@ -7,6 +7,7 @@ use super::{Answer, Commands, HostHsm};
 use crate::hsm::card_verification::{CardDates, cvv, verify_cvv};
 use crate::hsm::variant_lmk::KeyType;
 use crate::transaction::Pan;
+use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[(b"CW", generate), (b"CY", verify)];
 
@@ -19,6 +20,14 @@ const CVK_VERIFY: Role = Role { modes: b"CV", ..CVK };
 fn card(fields: &mut Fields<'_>) -> Result<(Pan, CardDates), Code> {
     let pan = Pan::parse(fields.until(b';')?).map_err(|_| Code::ACCOUNT)?;
     Ok((pan, CardDates { expiry: fields.array()?, service: fields.array()? }))
+}
+
+/// What a value is computed of, zeros behind it: one card, however the digits are parted into account, expiry and
+/// service code.
+fn digits(pan: &Pan, dates: CardDates) -> Zeroizing<Vec<u8>> {
+    let mut digits = Zeroizing::new([pan.digits().as_bytes(), &dates.expiry, &dates.service].concat());
+    digits.resize(32, b'0');
+    digits
 }
 
 /// `CW`: CVK, account, `;`, expiry (4), service code (3) → CVV (3).
@@ -38,7 +47,7 @@ fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     hsm.lmk(fields.end()?)?;
     let opened = hsm.lmks.open(cvk, &CVK_VERIFY)?;
     let cvk = opened.des()?;
-    hsm.verified(opened.name, pan.digits().as_bytes(), || {
+    hsm.verified(opened.name, [pan.digits().as_bytes(), &digits(&pan, dates)], || {
         verify_cvv(&cvk, &pan, dates, expected.as_bytes())?;
         Ok(Answer::done([]))
     })
@@ -46,8 +55,9 @@ fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::HostHsm;
     use super::super::data::tests::wrapped;
-    use super::super::transcripts::transcript;
+    use super::super::transcripts::{transcript, written};
 
     #[test]
     fn values_are_those_of_a_device() {
@@ -67,6 +77,25 @@ mod tests {
                 (&format!("CW {cvk} 4123456789012345 ; 8701 {service}"), &format!("CX 00 {value}")),
                 (&format!("CY {cvk} {value} 4123456789012345 ; 8701 {service}"), "CZ 00"),
             ]);
+        }
+    }
+
+    /// Visa's example, whose value stays the same with its digits parted otherwise.
+    #[test]
+    fn digits_parted_otherwise_are_the_same_card() {
+        let cvk = wrapped(b"C0", b'T', "0123456789ABCDEFFEDCBA9876543210");
+        let hsm = HostHsm::with_test_keys(0).unwrap();
+        for (card, code) in [
+            ("560 4123456789012345;8701101", "01"),
+            ("562 41234567890123458;7011010", "01"),
+            ("563 412345678901234587;0110100", "01"),
+            ("564 4123456789012345870;1101000", "01"),
+            ("565 4123456789012345;8701101", "01"),
+            ("561 41234567890123458;7011010", "39"),
+            ("561 4123456789012345;8701101", "39"),
+        ] {
+            let answer = hsm.answer(&written(&format!("CY {cvk} {card}"))).unwrap();
+            assert_eq!(&answer[2..], code.as_bytes(), "{card}");
         }
     }
 

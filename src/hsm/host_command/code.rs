@@ -40,6 +40,8 @@ impl Code {
     /// The parity of the first key of a command, and of the second.
     pub(crate) const SOURCE_PARITY: Code = Code("10");
     pub(crate) const DESTINATION_PARITY: Code = Code("11");
+    /// Not permitted here.
+    pub(crate) const PERMISSION: Code = Code("17");
     /// No such local master key.
     pub(crate) const LMK: Code = Code("13");
     /// A PIN under the local master key is altered, or another account's.
@@ -56,6 +58,8 @@ impl Code {
     pub(crate) const KEY_TYPE: Code = Code("28");
     /// The key may not leave in this form.
     pub(crate) const FUNCTION: Code = Code("29");
+    /// Data that are not of the format that is said.
+    pub(crate) const DATA_FORMAT: Code = Code("35");
     /// Too many verifications failed, of this card or of all: nothing was computed.
     pub(crate) const EXHAUSTED: Code = Code("39");
     /// The hardware or software failed.
@@ -91,7 +95,13 @@ impl Code {
         let of_keys = [
             Code::SOURCE_PARITY,
             Code::DESTINATION_PARITY,
+            Code::PERMISSION,
             Code::LMK,
+            Code::KEY_TYPE,
+            Code::FUNCTION,
+            Code::MIGRATION,
+            Code::MIGRATED_TYPE,
+            Code::LMK_SCHEMES,
             Code::KEY_LENGTH,
             Code::MASQUERADE,
             Code::CHECK_VALUE,

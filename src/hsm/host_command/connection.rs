@@ -7,10 +7,12 @@ use super::HostHsm;
 use super::server::Limits;
 use crate::hsm::buffer::take_front;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 /// Octets that are asked of a stream at a time: of one that is often idle, and of one that had as many ready.
 const CHUNKS: [usize; 2] = [4 * 1024, 64 * 1024];
@@ -22,14 +24,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A connection and what it has read and not yet sent.
 pub(super) struct Connection<'a, S> {
     stream: S,
-    hsm: &'a HostHsm,
+    hsm: &'a Arc<HostHsm>,
     limits: Limits,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
-    pub(super) fn new(stream: S, hsm: &'a HostHsm, limits: Limits) -> Self {
+    pub(super) fn new(stream: S, hsm: &'a Arc<HostHsm>, limits: Limits) -> Self {
         Self { stream, hsm, limits, input: Vec::new(), output: Vec::new() }
     }
 
@@ -79,7 +81,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let mut taken = 0;
         while let Some(command) = next_command(self.input.get(taken..).unwrap_or_default(), self.limits)? {
             taken += 2 + command.len();
-            answer_to(self.hsm, command, &mut self.output)?;
+            if self.hsm.is_slow(command) {
+                let (hsm, command) = (Arc::clone(self.hsm), Zeroizing::new(command.to_vec()));
+                let answer = move || {
+                    let mut answer = Zeroizing::new(Vec::new());
+                    answer_to(&hsm, &command, &mut answer).map(|()| answer)
+                };
+                let answer = tokio::task::spawn_blocking(answer).await.map_err(io::Error::other)??;
+                self.output.extend_from_slice(&answer);
+            } else {
+                answer_to(self.hsm, command, &mut self.output)?;
+            }
             if self.output.len() >= OUTPUT {
                 self.send().await?;
             }

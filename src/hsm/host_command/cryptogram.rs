@@ -122,7 +122,7 @@ fn answer(
     let master = master(&opened)?;
     let answered = || transaction.answer(&keys(&icc_master_key_of(&master, card)?)?);
     match transaction.data {
-        Some(_) => hsm.verified(opened.name, &card, answered),
+        Some(_) => hsm.verified(opened.name, [&card], answered),
         None => answered(),
     }
 }

@@ -59,7 +59,11 @@ impl Format {
     fn take_last(self, fields: &mut Fields<'_>) -> Result<Zeroizing<Vec<u8>>, Code> {
         let count = fields.hex_number(4)?;
         let is_of_octets = self == Self::Hexadecimal && fields.clone().hex_digits(2 * count).is_ok();
-        self.take(fields, if is_of_octets { 2 * count } else { count })
+        let is_there = count <= fields.left();
+        self.take(fields, if is_of_octets { 2 * count } else { count }).map_err(|code| {
+            // So many are there, and are not what the format says.
+            if code == Code::INPUT && is_there { Code::DATA_FORMAT } else { code }
+        })
     }
 
     /// Data behind their length.
@@ -280,11 +284,20 @@ pub(super) mod tests {
     }
 
     pub(crate) fn wrapped_for(usage: &[u8; 2], algorithm: u8, mode: u8, key: &str) -> String {
+        wrapped_with(usage, algorithm, (mode, b'E'), key)
+    }
+
+    /// Under triple DES, of this exportability.
+    pub(crate) fn wrapped_to_go(usage: &[u8; 2], exportability: u8, key: &str) -> String {
+        wrapped_with(usage, b'T', (b'N', exportability), key)
+    }
+
+    fn wrapped_with(usage: &[u8; 2], algorithm: u8, (mode, exportability): (u8, u8), key: &str) -> String {
         let (protection, context) = match algorithm {
             b'A' => (Protection::new(Version::Aes, &test_lmk::AES), *b"02"),
             _ => (Protection::new(Version::TripleDes, &test_lmk::TRIPLE_DES), *b"01"),
         };
-        let fixed = Header { usage: *usage, algorithm, mode, version: *b"00", exportability: b'E' };
+        let fixed = Header { usage: *usage, algorithm, mode, version: *b"00", exportability };
         let header = FullHeader { fixed, context, optional: Vec::new() };
         protection.unwrap().wrap(&header, &hex::decode(key).unwrap(), &[0; 32]).unwrap()
     }
@@ -390,7 +403,9 @@ pub(super) mod tests {
             ("M0 00 1 1 FFF DEK 000F ABCDEF123456789", "M1 06"),
             ("M0 00 1 1 FFF DEK 0000", "M1 06"),
             ("M0 00 1 1 FFF DEK 0010 ABCDEF12345678", "M1 15"),
-            ("M0 00 1 1 FFF DEK 0010 ABCDEF123456789G", "M1 15"),
+            ("M0 00 1 1 FFF DEK 0010 ABCDEF123456789G", "M1 35"),
+            ("M2 00 1 1 FFF DEK 0010 ABCDEF123456789G", "M3 35"),
+            ("M0 00 2 1 FFF DEK 0008 =41424344454647FF", "M1 35"),
             ("M0 01 1 1 FFF DEK 00 0010 ABCDEF1234567890", "M1 15"),
             ("M0 00 1 1 FFF DEK 0010 ABCDEF1234567890 %09", "M1 13"),
             ("M0 00 1 1 FFF CVK 0010 ABCDEF1234567890", "M1 A6"),

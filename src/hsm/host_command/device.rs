@@ -11,11 +11,16 @@ pub(super) const COMMANDS: Commands = &[(b"NO", status), (b"N0", random), (b"GM"
 const MOST_RANDOM: usize = 256;
 
 /// `NO`: mode (2) → in mode `00` the size of the buffer (`3`: 32 KiB), the network (`1`: TCP), sockets (2), firmware
-/// (9), 5 characters without meaning. Of an appliance's other modes there is nothing to tell.
-fn status(_: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+/// (9), which says so when the LMKs are public, 5 characters without meaning. Of an appliance's other modes there is
+/// nothing to tell.
+fn status(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let mode = fields.digits(2)?;
     fields.end()?;
-    if mode == "00" { Ok(Answer::done("31640000-000000000")) } else { Err(Code::INPUT) }
+    if mode != "00" {
+        return Err(Code::INPUT);
+    }
+    let firmware = if hsm.lmks.are_public() { "TEST-LMK0" } else { "0000-0000" };
+    Ok(Answer::done(format!("3164{firmware}00000")))
 }
 
 /// `N0`: count (3), 001 to 256 → so many random octets.
@@ -52,7 +57,7 @@ mod tests {
     #[test]
     fn status_and_refusals() {
         transcript(&[
-            ("NO 00", "NP 00 31640000-000000000"),
+            ("NO 00", "NP 00 3164TEST-LMK000000"),
             ("NO 99", "NP 15"),
             ("NO 0", "NP 15"),
             ("N0 000", "N1 15"),

@@ -1,20 +1,25 @@
 //! The local master keys of a device, by the numbers that commands name them by: what keys stand under, in commands and
 //! answers.
 //!
-//! | | public test keys | a file's LMK |
+//! | | public test keys | a file's |
 //! |---|---|---|
-//! | 00 | twenty pairs of DES keys, for variant keys | AES, for key blocks of version 1 |
+//! | 00 | twenty pairs of DES keys, for variant keys where they are permitted | AES, for key blocks of version 1 |
 //! | 01 | triple DES, for key blocks of version 0 | |
 //! | 02 | AES, for key blocks of version 1 | |
+//!
+//! A file's are derived of its data keys, which outlive its LMK: the key blocks are in the hands of callers, where no
+//! rotation would reach them.
 
 use super::code::Code;
 use super::key::{ClearKey, KeyField, Opened, Role};
 use super::pin_under_lmk::PinCipher;
+use crate::hsm::aes::AesKey;
 use crate::hsm::cache::Cache;
+use crate::hsm::cipher::cmac;
 use crate::hsm::des::{self, DesKey};
 use crate::hsm::key_block_header::{FullHeader, Header};
 use crate::hsm::key_usage::UNRESTRICTED;
-use crate::hsm::lmk::LmkKeys;
+use crate::hsm::lmk::DataKey;
 use crate::hsm::thales_block::{Protection, Version, test_lmk};
 use crate::hsm::variant_lmk::{KeyType, Scheme, TEST_PAIRS, VariantLmk};
 use crate::hsm::{HsmError, KeyDefect};
@@ -50,8 +55,6 @@ pub(crate) struct Lmks {
     variant: Option<VariantLmk>,
     /// For key blocks; the first takes what names no number.
     blocks: Vec<BlockLmk>,
-    /// Replaced ones, for key blocks that are still under them.
-    former: Vec<BlockLmk>,
     check_value: String,
     is_public: bool,
     /// For decimalization tables.
@@ -71,12 +74,11 @@ impl Lmks {
     pub(crate) fn test() -> Result<Self, HsmError> {
         let check_value = DesKey::new(&test_lmk::TRIPLE_DES)?.check_value();
         Ok(Self {
-            variant: Some(VariantLmk::new(Zeroizing::new(TEST_PAIRS))),
+            variant: None,
             blocks: vec![
                 BlockLmk::new(1, Version::TripleDes, &test_lmk::TRIPLE_DES)?,
                 BlockLmk::new(2, Version::Aes, &test_lmk::AES)?,
             ],
-            former: Vec::new(),
             check_value: hex::encode_upper(check_value),
             is_public: true,
             tables: DesKey::new(&test_lmk::TRIPLE_DES.map(|octet| octet ^ TABLES))?,
@@ -86,19 +88,23 @@ impl Lmks {
         })
     }
 
-    /// What is derived of the LMKs of a file.
-    pub(crate) fn of_file(keys: &LmkKeys) -> Result<Self, HsmError> {
-        let of = |lmk: &crate::hsm::Lmk| BlockLmk::new(0, Version::Aes, lmk.for_host_commands().as_slice());
-        let key = keys.current.for_host_commands();
-        let tables = keys.current.derive(b"decimalization tables");
+    /// The same with the twenty public pairs for variant keys.
+    pub(crate) fn with_test_pairs(self) -> Self {
+        Self { variant: Some(VariantLmk::new(Zeroizing::new(TEST_PAIRS))), ..self }
+    }
+
+    /// What is derived of a file's data keys.
+    pub(crate) fn of_file(data: &DataKey) -> Result<Self, HsmError> {
+        let blocks = data.for_host_commands(b"key blocks");
+        let tables = data.for_host_commands(b"decimalization tables");
+        let [a, b, c, d, e, f, g, h, ..] = cmac(&AesKey::new(blocks.as_slice())?, &[0; 16]);
         Ok(Self {
             variant: None,
-            blocks: vec![of(&keys.current)?],
-            former: keys.former.iter().map(|former| of(&former.lmk)).collect::<Result<_, _>>()?,
-            check_value: keys.current.long_check_value()?,
+            blocks: vec![BlockLmk::new(0, Version::Aes, blocks.as_slice())?],
+            check_value: hex::encode_upper([a, b, c, d, e, f, g, h]),
             is_public: false,
             tables: DesKey::new(tables.get(..24).unwrap_or_default())?,
-            pins: PinCipher::new(&key)?,
+            pins: PinCipher::new(&data.for_host_commands(b"PINs"))?,
             opened: Cache::new(),
             names: RandomState::new(),
         })
@@ -157,7 +163,7 @@ impl Lmks {
     pub(crate) fn open_block(&self, text: &str) -> Result<(FullHeader, Zeroizing<Vec<u8>>), Code> {
         let version = Version::of(text)?;
         let mut refused = Code::LMK;
-        for lmk in self.blocks.iter().chain(&self.former).filter(|lmk| lmk.version == version) {
+        for lmk in self.blocks.iter().filter(|lmk| lmk.version == version) {
             match lmk.protection.unwrap(text) {
                 // Who makes blocks without a device may leave the number out.
                 Ok((header, _)) if header.context != lmk.context() && header.context != *b"00" => {
@@ -291,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_variant_key_is_opened_as_each_of_its_types() {
-        let lmks = Lmks::test().unwrap();
+        let lmks = Lmks::test().unwrap().with_test_pairs();
         let clear = hex::decode("98519E45CBB9291F49EFAD4AFEFDDC79").unwrap();
         let text = |kind| lmks.put_as(None, kind, Scheme::U, &clear).unwrap();
         let (tpk, zpk) = (text(KeyType::TmkTpkPvk), text(KeyType::Zpk));

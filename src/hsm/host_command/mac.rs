@@ -7,9 +7,10 @@ use super::key::{KeyField, Opened, Role};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::cipher::{BlockCipher, Padding, cbc_encrypt, cmac};
-use crate::hsm::dukpt_tdes::{Direction, Variant};
+use crate::hsm::dukpt_tdes::{Direction, TransactionKey, Variant};
 use crate::hsm::mac::{algorithm1, algorithm3, verify_left};
 use crate::hsm::variant_lmk::KeyType;
+use std::ops::Range;
 use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[(b"M6", generate), (b"M8", verify), (b"GW", of_terminal)];
@@ -189,30 +190,73 @@ fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     }
 }
 
-/// `GW`: mode (1), method (1), BDK, KSN descriptor (3), KSN, MAC to verify (8 or 16), length in 4 decimal
-/// digits, data → MAC that was made (8 or 16). Modes 1 to 3 verify, 4 to 6 make: 8 octets, the left 4, the
-/// right 4. The one method is X9.19 under the key for requests (ANSI X9.24-1, A.4.1).
-fn of_terminal(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
-    let (verifies, octets) = match fields.text(1)? {
-        "1" => (true, 0..8),
-        "2" => (true, 0..4),
-        "3" => (true, 4..8),
-        "4" => (false, 0..8),
-        "5" => (false, 0..4),
-        "6" => (false, 4..8),
-        _ => return Err(Code::INPUT),
-    };
-    if fields.text(1)? != "1" {
-        return Err(Code::INPUT);
+/// Which octets of a terminal's MAC there are, in modes 1 to 3: all, the left 4, the right 4; and the one method, X9.19
+/// under the key for requests (ANSI X9.24-1, A.4.1).
+fn part(mode: &str, method: &str) -> Result<Range<usize>, Code> {
+    match (mode, method) {
+        ("1", "1") => Ok(0..8),
+        ("2", "1") => Ok(0..4),
+        ("3", "1") => Ok(4..8),
+        _ => Err(Code::INPUT),
     }
+}
+
+/// A MAC that a command brings beside something else of a terminal's transaction.
+pub(super) struct TerminalMac<'a> {
+    part: Range<usize>,
+    mac: Zeroizing<Vec<u8>>,
+    data: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Mode (1 to 3) and method (1) of a MAC that follows later.
+    pub(super) fn terminal_mac_part(&mut self) -> Result<Range<usize>, Code> {
+        part(self.text(1)?, self.text(1)?)
+    }
+
+    /// The MAC (8 or 16), length in 4 decimal digits, data.
+    pub(super) fn terminal_mac(&mut self, part: Range<usize>) -> Result<TerminalMac<'a>, Code> {
+        let mac = self.hex(part.len())?;
+        let count = self.number(4)?;
+        Ok(TerminalMac { part, mac, data: self.octets(count)? })
+    }
+}
+
+impl TerminalMac<'_> {
+    /// Whether it is right: [`Code::DONE`] or [`Code::MISMATCH`].
+    pub(super) fn verdict(&self, key: &TransactionKey) -> Result<Code, Code> {
+        let computed = x919(key, self.data)?;
+        match verify_left(computed.get(self.part.clone()).unwrap_or_default(), &self.mac) {
+            Ok(()) => Ok(Code::DONE),
+            Err(HsmError::MacMismatch) => Ok(Code::MISMATCH),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+/// X9.19 under a transaction's key for requests.
+fn x919(key: &TransactionKey, data: &[u8]) -> Result<[u8; 8], Code> {
+    Ok(algorithm3(&key.des_key(Variant::Mac(Direction::Request))?, Padding::Method1, data)?)
+}
+
+/// `GW`: mode (1), method (1), BDK, KSN descriptor (3), KSN, MAC to verify (8 or 16), length in 4 decimal
+/// digits, data → MAC that was made (8 or 16). Modes 1 to 3 verify, 4 to 6 make the same parts.
+fn of_terminal(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
+    let mode = fields.text(1)?;
+    let (verifies, as_verifying) = match mode {
+        "4" => (false, "1"),
+        "5" => (false, "2"),
+        "6" => (false, "3"),
+        _ => (true, mode),
+    };
+    let octets = part(as_verifying, fields.text(1)?)?;
     let bdk = fields.key()?;
     let ksn = fields.key_serial_number()?;
     let expected = if verifies { Some(fields.hex(octets.len())?) } else { None };
     let count = fields.number(4)?;
     let data = fields.octets(count)?;
     hsm.lmk(fields.end()?)?;
-    let key = hsm.transaction_key(bdk, ksn)?.des_key(Variant::Mac(Direction::Request))?;
-    let computed = algorithm3(&key, Padding::Method1, data)?;
+    let computed = x919(&hsm.transaction_key(bdk, ksn)?, data)?;
     let computed = computed.get(octets).unwrap_or_default();
     match expected {
         Some(expected) => {

@@ -10,6 +10,7 @@
 
 mod attempts;
 mod card;
+mod clear_pin;
 mod code;
 mod connection;
 mod cryptogram;
@@ -30,11 +31,12 @@ mod pin_verify;
 pub mod server;
 mod status;
 #[cfg(test)]
+#[path = "test_transcripts.rs"]
 mod transcripts;
 mod wrapping;
 
 use super::audit::{Audit, KeyName, Operation};
-use super::lmk::LmkKeys;
+use super::lmk::DataKey;
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, self_test};
 pub use attempts::AttemptLimits;
@@ -66,12 +68,13 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 13] = [
+const GROUPS: [Commands; 14] = [
     status::COMMANDS,
     pin::COMMANDS,
     pin_verify::COMMANDS,
     pin_generate::COMMANDS,
     pin_under_lmk::COMMANDS,
+    clear_pin::COMMANDS,
     device::COMMANDS,
     keys::COMMANDS,
     generate::COMMANDS,
@@ -82,9 +85,31 @@ const GROUPS: [Commands; 13] = [
     cryptogram::COMMANDS,
 ];
 
+/// What is served only where it is permitted, for it takes away what key blocks give: a usage that stays with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    /// PINs in clear, in commands and answers (`BA`, `NG`).
+    ClearPins,
+    /// Keys under the variant LMK, of the public test LMKs.
+    VariantKeys,
+    /// Keys that come under a ZMK or TMK without a header, as X9.17 sends them: whoever brings one says what it is for.
+    X917Import,
+    /// Keys that leave so.
+    X917Export,
+}
+
+impl Permit {
+    /// All of them.
+    pub const ALL: [Permit; 4] =
+        [Permit::ClearPins, Permit::VariantKeys, Permit::X917Import, Permit::X917Export];
+}
+
 /// An HSM that answers host commands.
 pub struct HostHsm {
     lmks: Lmks,
+    permits: Vec<Permit>,
+    /// Commands that are switched off.
+    disabled: Vec<[u8; 2]>,
     random: Box<dyn Random>,
     /// Characters in front of a command.
     header: usize,
@@ -95,11 +120,26 @@ pub struct HostHsm {
     audit: Option<Arc<Audit>>,
 }
 
-/// Commands that make, form, send or take keys: their success is recorded too, before it is answered.
-const OF_KEYS: [&[u8; 2]; 4] = [b"A0", b"A4", b"A6", b"A8"];
+/// What a record says of the key that an answer gives: the header of its block, and its check value, which is the
+/// answer's end. A variant key is not shown.
+fn named(fields: &[u8]) -> KeyName {
+    const CHECK_VALUE: usize = 6;
+    let check_value = fields.last_chunk::<CHECK_VALUE>().map_or(&[][..], |digits| digits);
+    let header = if fields.starts_with(b"S") { fields.get(..16).unwrap_or_default() } else { &[] };
+    KeyName::of_block(header, check_value)
+}
+
+/// An answer that its length can say, with a header and a trailer to spare.
+fn fitting(answer: Answer) -> Answer {
+    const MOST: usize = 65_000;
+    if answer.fields.len() > MOST { Answer { code: Code::INPUT, fields: Vec::new() } } else { answer }
+}
+
+/// Commands that make, form, send, take or move keys: their success is recorded too, before it is answered.
+const OF_KEYS: [&[u8; 2]; 5] = [b"A0", b"A4", b"A6", b"A8", b"BW"];
 
 impl HostHsm {
-    /// An HSM under the public test keys, once its self-test has passed. `header` is how many characters are agreed to
+    /// An HSM under the public test keys for key blocks, once its self-test has passed. `header` is how many characters are agreed to
     /// stand in front of a command.
     ///
     /// # Errors
@@ -108,18 +148,20 @@ impl HostHsm {
         Self::with(header, Lmks::test()?)
     }
 
-    /// An HSM under what is derived of the LMKs of a file: keys are key blocks of version 1.
+    /// An HSM under what is derived of an LMK file's data keys: keys are key blocks of version 1.
     ///
     /// # Errors
     /// As [`HostHsm::with_test_keys`].
-    pub fn with_lmk(header: usize, keys: &LmkKeys) -> Result<Self, HsmError> {
-        Self::with(header, Lmks::of_file(keys)?)
+    pub fn with_data_key(header: usize, data: &DataKey) -> Result<Self, HsmError> {
+        Self::with(header, Lmks::of_file(data)?)
     }
 
     fn with(header: usize, lmks: Lmks) -> Result<Self, HsmError> {
         self_test::passed()?;
         Ok(Self {
             lmks,
+            permits: Vec::new(),
+            disabled: Vec::new(),
             random: Box::new(OpenSslRandom),
             header,
             attempts: Mutex::new(Attempts::new(AttemptLimits::default())),
@@ -127,6 +169,32 @@ impl HostHsm {
             begin: Instant::now(),
             audit: None,
         })
+    }
+
+    /// The same, which serves what is permitted too.
+    #[must_use]
+    pub fn with_permits(mut self, permits: &[Permit]) -> Self {
+        self.permits = permits.to_vec();
+        if permits.contains(&Permit::VariantKeys) && self.lmks.are_public() {
+            self.lmks = self.lmks.with_test_pairs();
+        }
+        self
+    }
+
+    /// The letters of every command.
+    pub fn commands() -> impl Iterator<Item = [u8; 2]> {
+        GROUPS.into_iter().flatten().map(|(letters, _)| **letters)
+    }
+
+    /// The same without some commands: they are answered as those that there are not, 68.
+    #[must_use]
+    pub fn without_commands(self, disabled: &[[u8; 2]]) -> Self {
+        Self { disabled: disabled.to_vec(), ..self }
+    }
+
+    /// That something is permitted.
+    fn permits(&self, what: Permit) -> Result<(), Code> {
+        if self.permits.contains(&what) { Ok(()) } else { Err(Code::PERMISSION) }
     }
 
     /// The same with other limits on failing verifications. What failed so far is forgotten.
@@ -146,17 +214,21 @@ impl HostHsm {
     fn recorded(&self, letters: [u8; 2], answer: Answer) -> Answer {
         let Some(audit) = &self.audit else { return answer };
         let operation = Operation::Host(letters);
-        // A new key block stands in front of the answer; a variant key is not shown.
-        let key =
-            if answer.fields.starts_with(b"S") { KeyName::text(&answer.fields) } else { KeyName::default() };
-        if answer.code == Code::DONE && OF_KEYS.contains(&&letters) {
-            if audit.done(operation, &key).is_err() {
+        // Also when there was a warning: there is a key then too.
+        if OF_KEYS.contains(&&letters) && !answer.fields.is_empty() {
+            if audit.done(operation, &named(&answer.fields)).is_err() {
                 return Answer { code: Code::FAILURE, fields: Vec::new() };
             }
         } else if answer.code.is_of_a_key() {
             audit.refused(operation, &KeyName::default(), answer.code.text());
         }
         answer
+    }
+
+    /// Whether a command is one whose record must be on disk before its answer is sent: others should not wait for it.
+    fn is_slow(&self, message: &[u8]) -> bool {
+        let letters = message.get(self.header..).and_then(|command| command.first_chunk::<2>());
+        self.audit.is_some() && letters.is_some_and(|letters| OF_KEYS.contains(&letters))
     }
 
     /// The answer to one command, both without their length. None for what is too short to be one: it has no header
@@ -172,13 +244,14 @@ impl HostHsm {
         let Some((header, command)) = message.split_at_checked(self.header) else { return false };
         let Some((letters, fields)) = command.split_first_chunk::<2>() else { return false };
         let handler = GROUPS.iter().copied().flatten().find(|(name, _)| *name == letters);
+        let handler = handler.filter(|_| !self.disabled.contains(letters));
         let mut fields = Fields::new(fields);
         let done = match handler {
             Some((_, handler)) => handler(self, &mut fields),
             None => Err(Code::DISABLED),
         };
         let answer = done.unwrap_or_else(|code| Answer { code, fields: Vec::new() });
-        let answer = self.recorded(*letters, answer);
+        let answer = self.recorded(*letters, fitting(answer));
         let [first, second] = *letters;
         out.extend_from_slice(header);
         out.extend_from_slice(&[first, second.wrapping_add(1)]);
@@ -188,29 +261,31 @@ impl HostHsm {
         true
     }
 
-    /// Verifies something of a card under the key of this name, unless too many verifications failed: then nothing is
+    /// Verifies something of a card, by all that it is known by, under the key of this name, unless too many verifications failed: then nothing is
     /// computed. Commands that come at once on several threads may each fail before the first of them is counted.
-    fn verified<T>(
+    fn verified<T, const N: usize>(
         &self,
         key: u64,
-        card: &[u8],
+        card: [&[u8]; N],
         verify: impl FnOnce() -> Result<T, Code>,
     ) -> Result<T, Code> {
-        let card = self.cards.hash_one((key, card));
-        self.attempts().check(card, self.elapsed()).map_err(|refused| {
-            tracing::debug!(?refused, "not verified");
-            Code::EXHAUSTED
-        })?;
+        let card = card.map(|octets| self.cards.hash_one((key, octets)));
+        for number in card {
+            self.attempts().check(number, self.elapsed()).map_err(|refused| {
+                tracing::debug!(?refused, "not verified");
+                Code::EXHAUSTED
+            })?;
+        }
         let verdict = verify();
         match &verdict {
-            Ok(_) => self.attempts().succeeded(card),
-            Err(Code::MISMATCH) => self.count_failure(card),
+            Ok(_) => card.into_iter().for_each(|number| self.attempts().succeeded(number)),
+            Err(Code::MISMATCH) => self.count_failure(&card),
             Err(_) => {}
         }
         verdict
     }
 
-    fn count_failure(&self, card: u64) {
+    fn count_failure(&self, card: &[u64]) {
         let noted = self.attempts().failed(card, self.elapsed());
         if noted.is_locked {
             tracing::warn!("a card is locked: too many verifications in a row failed");
@@ -248,7 +323,7 @@ impl HostHsm {
 
 #[cfg(test)]
 mod tests {
-    use super::transcripts::{ask, transcript, written};
+    use super::transcripts::{ask, permissive, transcript, written};
     use super::*;
 
     #[test]
@@ -277,7 +352,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let audit = Audit::open(&path, crate::clock::Clock::manual(0), 1).unwrap();
-        let hsm = HostHsm::with_test_keys(4).unwrap().with_audit(Arc::new(audit));
+        let hsm = permissive(4).with_audit(Arc::new(audit));
         let tail = "12 E57BC634D4717907 01 01 600000000000 %01";
         let tampered = "S00072P0TB00E0001EA421618B34F5FA1A77F7CF6480111B97CF0FAE7BD77D589EC921EF8";
         let even = "U8463435FC4B4DAA0C49025272C29B12D U1EF828AA8F6B80EB83E19FBC373F3A85";
@@ -308,12 +383,39 @@ mod tests {
             );
             assert!(line.contains(&expected), "{name}: {line}");
         }
-        let formed =
-            "\"operation\":\"host-A4\",\"usage\":\"\",\"key\":\"S0007252TB00E000\",\"outcome\":\"done\"";
+        let formed = "\"operation\":\"host-A4\",\"usage\":\"\",\"key\":\"S0007252TB00E000 2AE082\",\"outcome\":\"done\"";
         assert!(lines[rows.len()].contains(formed), "{text}");
         let codes: std::collections::HashSet<&str> = rows.iter().map(|(_, _, code)| *code).collect();
         assert_eq!(codes.len(), rows.len(), "each has its own");
         assert_eq!(super::super::audit::verify(text.as_bytes()).unwrap().fault, None);
+    }
+
+    #[test]
+    fn what_is_not_permitted_or_switched_off_is_not_served() {
+        let import = "A6 FFF ZMK1 X98519E45CBB9291F49EFAD4AFEFDDC79 S # P0 N 00 E 00";
+        let variant = "CA U8463435FC4B4DAA0C49025272C29B12C U1EF828AA8F6B80EB83E19FBC373F3A85 12 \
+            6428EB94035AF53B 01 01 550000025321";
+        let made = "A0 1 FFF S ; 0 ZMK1 X # P0 T2 N 00 S 00";
+        let rows = [
+            // With nothing permitted, with this, with all else.
+            (import, Permit::X917Import, ["17", "01", "17"]),
+            ("A8 FFF ZMK1 MOBILE X", Permit::X917Export, ["17", "00", "17"]),
+            (made, Permit::X917Export, ["17", "00", "17"]),
+            (variant, Permit::VariantKeys, ["A1", "00", "A1"]),
+            ("A0 0 001 U", Permit::VariantKeys, ["A1", "00", "A1"]),
+        ];
+        let mobile = super::data::tests::wrapped_to_go(b"P0", b'S', "98519E45CBB9291F49EFAD4AFEFDDC79");
+        for (command, permit, codes) in rows {
+            let others: Vec<Permit> = Permit::ALL.into_iter().filter(|other| *other != permit).collect();
+            for (permits, code) in [&[][..], &[permit], &others].into_iter().zip(codes) {
+                let hsm = HostHsm::with_test_keys(0).unwrap().with_permits(permits);
+                let answer = hsm.answer(&written(&command.replace("MOBILE", &mobile))).unwrap();
+                assert_eq!(&answer[2..4], code.as_bytes(), "{command} with {permits:?}");
+            }
+        }
+        let hsm = HostHsm::with_test_keys(0).unwrap().without_commands(&[*b"B2"]);
+        assert_eq!(hsm.answer(b"B20000"), Some(b"B368".to_vec()));
+        assert_eq!(&hsm.answer(b"NC").unwrap()[..4], b"ND00");
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn offset_of_block(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Cod
     let rule = hsm.rule(fields)?;
     hsm.lmk(fields.end()?)?;
     let key = hsm.lmks.open(key, &role)?.des()?;
-    let pvk = hsm.offset_key(pvk, Use::Generate)?;
+    let pvk = hsm.offset_key(pvk, Use::Generate).map_err(Code::of_destination)?;
     let pin = EncryptedPin { block, format, account: rule.account }.open(&key)?;
     offset_answer(&pvk.key, rule.with(&pvk.key).offset(&pin, rule.check))
 }
@@ -115,7 +115,7 @@ fn pin_of_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code>
 #[cfg(test)]
 mod tests {
     use super::super::pin::side;
-    use super::super::transcripts::{ask, codes, transcript, written};
+    use super::super::transcripts::{ask, codes, permissive, transcript, written};
     use super::*;
     use crate::hsm::judges;
     use crate::hsm::pin_block::PinFormat;
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn psec_agrees_on_what_is_made_of_blocks_and_of_pins_under_the_lmk() {
-        let hsm = HostHsm::with_test_keys(0).unwrap();
+        let hsm = permissive(0);
         let answer = |command: &str| {
             let answer = String::from_utf8(hsm.answer(&written(command)).unwrap()).unwrap();
             assert!(matches!(&answer[2..4], "00" | "02"), "{command}: {answer}");
@@ -203,8 +203,10 @@ mod tests {
             let table = (first..first + 16).map(|digit| (digit % 10).to_string()).collect::<String>();
             let encrypted = tables.encrypt(hex::decode(&table).unwrap().try_into().unwrap());
             let shown = if first < 5 { table.clone() } else { hex::encode_upper(encrypted) };
-            let data = chance.digits(12);
-            let rule = format!("{length:02} {account} {shown} {data}");
+            let (around, place) = (chance.digits(11), chance.within(0, 11));
+            let (front, back) = around.split_at(place);
+            let data = format!("{front}{}{back}", &account[7..]);
+            let rule = format!("{length:02} {account} {shown} {front}N{back}");
             let padded = answer(&format!("BK FFF ZPK1 PVKI {block} 01 {rule}"));
             assert_eq!(answer(&format!("DE PVKI {sealed} {rule}")), padded);
             assert_eq!(answer(&format!("EE PVKI {padded} {rule}")), sealed);
@@ -218,7 +220,7 @@ mod tests {
             };
             let natural = digits(|pin, offset| 10 + pin - offset, &pin, offset);
             let derived = digits(|natural, pin| natural + pin, &natural, &pin);
-            let row = ["3624", &hex::encode(&pvki), &table, &data, "0", "12", "F", &pin, &length.to_string()];
+            let row = ["3624", &hex::encode(&pvki), &table, &data, "0", "16", "F", &pin, &length.to_string()];
             cases.push(row.map(str::to_owned).to_vec());
             ours.push(format!("{natural} {derived} {offset}"));
         }
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_command_that_is_cut_off_is_refused() {
-        let hsm = HostHsm::with_test_keys(0).unwrap();
+        let hsm = permissive(0);
         for command in [
             "CA TPK * BDK1 A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000",
             "G0 BDK1 ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000",

@@ -33,8 +33,12 @@ const TRIES: usize = 20_000;
 /// What tells this key from the others that are derived from the LMK.
 const LABEL: &[u8] = b"PIN under the LMK";
 
+/// What tells an account's reference number from a PIN, whose tweak is digits.
+const REFERENCE: &[u8] = b"reference number";
+
 /// The PIN block format that a PIN under the LMK is like, bound to an account as it is: or two commands would
-/// make the translation that one is refused (PCI PIN 3-3).
+/// make the translation that one is refused (PCI PIN 3-3). By an offset (`BK`, then `EE`) an issuer still gives one
+/// account's PIN to another with the same last five digits; who does not issue switches these commands off.
 const LIKE: PinFormat = PinFormat::Iso0;
 
 /// Encrypts PINs. Prints nothing of itself.
@@ -62,6 +66,15 @@ impl PinCipher {
         let sealed = sealed.collect::<Vec<_>>();
         let check = check_digit(account.digits().iter().chain(&sealed));
         Ok(sealed.into_iter().chain([check]).map(|digit| char::from(digit | b'0')).collect())
+    }
+
+    /// A number of as many digits that stands for an account.
+    pub(crate) fn reference(&self, account: AccountField) -> Result<String, Code> {
+        let digits = account.digits().iter().copied().map(u16::from).collect::<Vec<_>>();
+        let number = self.0.encrypt(REFERENCE, &FlexibleNumeralString::from(digits));
+        let number = number.map_err(|_| Code::FAILURE)?;
+        let digits = Vec::from(number).into_iter().filter_map(|digit| u8::try_from(digit).ok());
+        Ok(digits.map(|digit| char::from(digit | b'0')).collect())
     }
 
     /// Decrypts a PIN: [`Code::LMK_PIN`] when it is altered or another account's.
@@ -114,9 +127,19 @@ fn check_digit<'a>(digits: impl Iterator<Item = &'a u8>) -> u8 {
 impl<'a> Fields<'a> {
     /// A PIN under the LMK, which is what so many other characters leave of a command.
     pub(super) fn sealed_pin(&mut self, behind: usize) -> Result<&'a str, Code> {
+        self.digits(self.leaves(behind)?)
+    }
+
+    /// A PIN in clear and what fills it, as long as so many other characters leave of a command.
+    pub(super) fn filled_pin(&mut self, behind: usize) -> Result<&'a str, Code> {
+        self.hex_digits(self.leaves(behind)?)
+    }
+
+    /// How many characters so many others at the end leave.
+    fn leaves(&self, behind: usize) -> Result<usize, Code> {
         let rest = self.clone().octets(self.left())?;
         let end = rest.iter().position(|octet| matches!(octet, b'%' | 0x19)).unwrap_or(rest.len());
-        self.digits(end.checked_sub(behind).ok_or(Code::INPUT)?)
+        end.checked_sub(behind).ok_or(Code::INPUT)
     }
 }
 

@@ -6,12 +6,13 @@ use super::key::{KeyField, Role};
 use super::pin::{EncryptedPin, account, format, is_base_key};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::des::{DesKey, KeyLength};
-use crate::hsm::dukpt_tdes::KeySerialNumber;
+use crate::hsm::dukpt_tdes::{KeySerialNumber, Variant};
 use crate::hsm::pin_block::AccountField;
 use crate::hsm::pin_verification::{
     DecimalizationTable, Ibm3624, Offset, TableCheck, ValidationData, verify_pvv,
 };
 use crate::hsm::variant_lmk::KeyType;
+use std::ops::Range;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -111,10 +112,10 @@ impl HostHsm {
         self.verification_key(key, &Role { modes: what_for.modes(), ..OFFSET_KEY })
     }
 
+    /// Its parity is told as that of a command's first key; where it is the second, the command says so.
     fn verification_key(&self, key: KeyField<'_>, role: &Role) -> Result<Pvk, Code> {
-        let opened = self.lmks.open(key, role);
-        let pvk = opened.and_then(|opened| Ok(Pvk { name: opened.name, key: opened.des()? }));
-        pvk.map_err(Code::of_destination)
+        let opened = self.lmks.open(key, role)?;
+        Ok(Pvk { name: opened.name, key: opened.des()? })
     }
 
     /// Reads a [`Rule`].
@@ -146,10 +147,10 @@ impl HostHsm {
     }
 
     fn verify_pvv(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByPvv<'_>) -> Result<Answer, Code> {
-        let pvk = self.pvv_key(pvk, Use::Verify)?;
+        let pvk = self.pvv_key(pvk, Use::Verify).map_err(Code::of_destination)?;
         // The first of the twelve digits plays no part in a PVV: with another one the card is no other.
         let [_, card @ ..] = what.account.digits();
-        self.verified(pvk.name, card, || {
+        self.verified(pvk.name, [card], || {
             let pin = what.pin.open(key)?;
             Ok(verify_pvv(&pvk.key, what.index, &pin, what.account, what.pvv.as_bytes())?)
         })?;
@@ -157,9 +158,9 @@ impl HostHsm {
     }
 
     fn verify_offset(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByOffset) -> Result<Answer, Code> {
-        let pvk = self.offset_key(pvk, Use::Verify)?;
+        let pvk = self.offset_key(pvk, Use::Verify).map_err(Code::of_destination)?;
         // What the PIN is computed of, not the account beside it, which no PIN block of format 1 is bound to.
-        self.verified(pvk.name, what.rule.validation.octets(), || {
+        self.verified(pvk.name, [what.rule.validation.octets()], || {
             let pin = what.pin.open(key)?;
             if !(4..=what.offset.length()).contains(&what.rule.check) {
                 return Err(Code::INPUT);
@@ -197,13 +198,12 @@ fn static_pvv(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<Ans
     hsm.verify_pvv(&key, pvk, &what)
 }
 
-/// `GQ`: `0`, BDK, PVK, KSN descriptor (3), KSN, then as `EC`. Modes that verify a MAC too are not served.
+/// `GQ`: mode (1) [MAC mode (1), method (1)], BDK, PVK, KSN descriptor (3), KSN, then as `EC` [MAC, length (4), data] →
+/// [the MAC's code].
 fn transaction_pvv(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
-    let (bdk, pvk, ksn) = transaction(fields)?;
+    let transaction = Transaction::read(fields)?;
     let what = by_pvv(fields)?;
-    hsm.lmk(fields.end()?)?;
-    let key = hsm.transaction_pin_key(bdk, ksn)?;
-    hsm.verify_pvv(&key, pvk, &what)
+    transaction.verified(hsm, fields, |key, pvk| hsm.verify_pvv(key, pvk, &what))
 }
 
 /// `DA`: TPK, PVK, most digits (2), PIN block (16), format (2), check length (2), account (12),
@@ -226,28 +226,60 @@ fn static_offset(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<
     hsm.verify_offset(&key, pvk, &what)
 }
 
-/// `GO`: `0`, BDK, PVK, KSN descriptor (3), KSN, then as `DA` without the most digits. Modes that verify a
-/// MAC too are not served.
+/// `GO`: as `GQ`, with what `DA` has without the most digits.
 fn transaction_offset(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
-    let (bdk, pvk, ksn) = transaction(fields)?;
+    let transaction = Transaction::read(fields)?;
     let what = hsm.by_offset(fields)?;
-    hsm.lmk(fields.end()?)?;
-    let key = hsm.transaction_pin_key(bdk, ksn)?;
-    hsm.verify_offset(&key, pvk, &what)
+    transaction.verified(hsm, fields, |key, pvk| hsm.verify_offset(key, pvk, &what))
 }
 
-/// The mode without a MAC, BDK with or without a flag, PVK, KSN.
-fn transaction<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, KeyField<'a>, KeySerialNumber), Code> {
-    if !fields.takes(b'0') {
-        return Err(Code::INPUT);
+/// A DUKPT transaction with a PIN, and perhaps a MAC.
+struct Transaction<'a> {
+    /// In mode `1`: the octets of its MAC that the command has.
+    mac: Option<Range<usize>>,
+    bdk: KeyField<'a>,
+    pvk: KeyField<'a>,
+    ksn: KeySerialNumber,
+}
+
+impl<'a> Transaction<'a> {
+    /// Mode `0`, or `1` with MAC mode and method; BDK with or without a flag, PVK, KSN.
+    fn read(fields: &mut Fields<'a>) -> Result<Self, Code> {
+        let mac = match fields.text(1)? {
+            "0" => None,
+            "1" => Some(fields.terminal_mac_part()?),
+            _ => return Err(Code::INPUT),
+        };
+        is_base_key(fields);
+        Ok(Self { mac, bdk: fields.key()?, pvk: fields.key()?, ksn: fields.key_serial_number()? })
     }
-    is_base_key(fields);
-    Ok((fields.key()?, fields.key()?, fields.key_serial_number()?))
+
+    /// Reads what is left, and verifies the PIN and the MAC: each has its code, whatever becomes of the other.
+    fn verified(
+        self,
+        hsm: &HostHsm,
+        fields: &mut Fields<'_>,
+        verify: impl FnOnce(&DesKey, KeyField<'a>) -> Result<Answer, Code>,
+    ) -> Result<Answer, Code> {
+        let mac = self.mac.map(|part| fields.terminal_mac(part)).transpose()?;
+        hsm.lmk(fields.end()?)?;
+        let key = hsm.transaction_key(self.bdk, self.ksn)?;
+        let mac = mac.map(|mac| mac.verdict(&key)).transpose()?;
+        let pin = verify(&key.des_key(Variant::Pin)?, self.pvk);
+        match (pin, mac) {
+            (pin, None) => pin,
+            (Ok(pin), Some(mac)) => Ok(Answer { code: pin.code, fields: mac.text().into() }),
+            (Err(Code::MISMATCH), Some(mac)) => {
+                Ok(Answer { code: Code::MISMATCH, fields: mac.text().into() })
+            }
+            (Err(other), Some(_)) => Err(other),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::transcripts::{ask, codes, transcript, written};
+    use super::super::transcripts::{ask, codes, exchanges, transcript, written};
     use super::*;
     use crate::hsm::variant_lmk::{Scheme, TEST_PAIRS, VariantLmk};
 
@@ -282,6 +314,42 @@ mod tests {
                 "EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093936 0123456789012345 50103093936N 588664FFFFFF",
                 "EB 02",
             ),
+        ]);
+    }
+
+    /// The MAC is X9.19 under the transaction's key for requests, as `GW` makes it.
+    #[test]
+    fn a_mac_beside_the_pin_has_a_code_of_its_own() {
+        let terminal = "BDK1 A05 FFFF000001315240003A";
+        let mac = ask(&written(&format!("GW 4 1 {terminal} 0016 =424C41424C414D455353414745000000")))[4..]
+            .to_owned();
+        let (left, right) = mac.split_at(8);
+        let pvv = |part: &str, pvv: &str, mac: &str| {
+            format!(
+                "GQ 1 {part} 1 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 {pvv} {mac} \
+                 0016 =424C41424C414D455353414745000000 %01"
+            )
+        };
+        let offset = |offset: &str, mac: &str| {
+            format!(
+                "GO 1 1 1 BDK1 PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01 06 600000000000 709F26B22464E96A \
+                 0000000000N0 {offset} {mac} 0016 =424C41424C414D455353414745000000"
+            )
+        };
+        let wrong = "0000000000000000";
+        exchanges(&[
+            (pvv("1", "7547", &mac), "GR 00 00"),
+            (pvv("1", "7547", wrong), "GR 00 01"),
+            (pvv("1", "7548", &mac), "GR 01 00"),
+            (pvv("1", "7548", wrong), "GR 01 01"),
+            (pvv("2", "7547", left), "GR 00 00"),
+            (pvv("3", "7547", right), "GR 00 00"),
+            (pvv("2", "7547", right), "GR 00 01"),
+            (offset("035965FFFFFF", &mac), "GP 02 00"),
+            (offset("035965FFFFFF", wrong), "GP 02 01"),
+            (offset("035966FFFFFF", &mac), "GP 01 00"),
+            // A PIN that is none is no verdict on anything.
+            (pvv("1", "7547", &mac).replace("741311DA9D5D6C32", "741311DA9D5D6C33"), "GR 20"),
         ]);
     }
 
@@ -321,7 +389,10 @@ mod tests {
             ("DC U8463435FC4B4DAA0C49025272C29B12D PVKV2 6428EB94035AF53B 01 550000025321 1 2194", "10"),
             ("DC TPK U8463435FC4B4DAA0C49025272C29B12D E57BC634D4717907 01 600000000000 1 2194", "11"),
             ("DC TPK 8463435FC4B4DAA0 E57BC634D4717907 01 600000000000 1 2194", "27"),
-            ("GQ 1 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "15"),
+            ("GQ 2 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "15"),
+            ("GQ 1 4 1 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "15"),
+            ("GQ 1 1 2 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "15"),
+            ("GQ 1 1 1 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "15"),
             ("GQ 0 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7548", "01"),
             ("GQ 0 BDK1 PVKV A05 FFFF000001315240003B 741311DA9D5D6C32 01 600000000000 1 7547", "20"),
             ("GQ 0 TPK PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "A6"),

@@ -4,10 +4,10 @@
 //! (X9.143, 6.3.5); a change of exportability only narrows. A key under a variant LMK says nothing of itself: all but
 //! a ZMK may leave, and a key whose block says `N` does not come to stand under a variant LMK.
 
-use super::HostHsm;
 use super::code::Code;
 use super::fields::Fields;
 use super::key::{KeyField, Role};
+use super::{HostHsm, Permit};
 use crate::hsm::aes::AesKey;
 use crate::hsm::cipher::cmac;
 use crate::hsm::des::{self, DesKey};
@@ -325,7 +325,9 @@ impl HostHsm {
         }
         match form {
             Form::Variant(_) if zone.is_aes => Err(Code::KEY_ALGORITHM),
-            Form::Variant(scheme) => Ok(encrypt_under_zmk(&zone.clear, scheme, &key.clear)?),
+            Form::Variant(scheme) => self
+                .permits(Permit::X917Export)
+                .and_then(|()| Ok(encrypt_under_zmk(&zone.clear, scheme, &key.clear)?)),
             Form::Thales => {
                 let header = FullHeader { context: UNDER_ZMK, ..header()? };
                 Ok(zone.blocks()?.wrap(&header, &key.clear, &self.draw::<16>()?)?)

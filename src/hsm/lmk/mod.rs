@@ -20,7 +20,6 @@ pub use ring::{LmkRing, Standing};
 pub use token::TokenSettings;
 
 use super::aes::{AesKey, KEY, hmac_sha256};
-use super::cipher::cmac;
 use super::random::{OpenSslRandom, Random};
 use super::{HsmError, KeyDefect, audit};
 use std::path::{Path, PathBuf};
@@ -69,26 +68,13 @@ impl Lmk {
         Ok(AesKey::new(self.0.as_slice())?.kcv())
     }
 
-    /// The first 16 hexadecimal digits of what [`Lmk::check_value`] has 6 of.
-    pub(super) fn long_check_value(&self) -> Result<String, HsmError> {
-        let [a, b, c, d, e, f, g, h, ..] = cmac(&AesKey::new(self.0.as_slice())?, &[0; 16]);
-        Ok(hex::encode_upper([a, b, c, d, e, f, g, h]))
-    }
-
-    /// What key blocks of host commands stand under: no block of theirs is one of this process's own.
-    pub(super) fn for_host_commands(&self) -> Zeroizing<[u8; KEY]> {
-        self.derive(b"host commands")
-    }
-
     pub(super) fn octets(&self) -> &[u8; KEY] {
         &self.0
     }
 
-    /// A key of a purpose of its own: one step of the counter-mode derivation of NIST SP 800-108, 4.1, with
-    /// HMAC-SHA256 over counter, label, zero, length in bits.
+    /// A key of a purpose of its own.
     pub(super) fn derive(&self, label: &[u8]) -> Zeroizing<[u8; KEY]> {
-        let input = [&[0, 0, 0, 1], label, &[0], &[0, 0, 1, 0]].concat();
-        hmac_sha256(&self.0, &input)
+        derive(&self.0, label)
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -102,8 +88,15 @@ impl std::fmt::Debug for Lmk {
     }
 }
 
+/// One step of the counter-mode derivation of NIST SP 800-108, 4.1, with HMAC-SHA256 over counter, label, zero, length
+/// in bits.
+fn derive(key: &[u8; KEY], label: &[u8]) -> Zeroizing<[u8; KEY]> {
+    let input = [&[0, 0, 0, 1], label, &[0], &[0, 0, 1, 0]].concat();
+    hmac_sha256(key, &input)
+}
+
 /// The data keys for PANs at rest, sealing key and look-up key. They outlive every LMK, so that a rotation
-/// changes no sealed PAN and no look-up value.
+/// changes no sealed PAN and no look-up value, and no key block that callers of host commands keep.
 #[derive(Clone)]
 pub struct DataKey(Zeroizing<[u8; DATA]>);
 
@@ -126,6 +119,13 @@ impl DataKey {
         sealing.copy_from_slice(lmk.derive(b"PAN sealing").as_slice());
         lookup.copy_from_slice(lmk.derive(b"PAN look-up").as_slice());
         Self(octets)
+    }
+
+    /// A key of a purpose of host commands: what callers keep stands under it, out of reach of a rotation.
+    pub(super) fn for_host_commands(&self, label: &[u8]) -> Zeroizing<[u8; KEY]> {
+        let (sealing, lookup) = self.parts();
+        let both = hmac_sha256(&sealing, lookup.as_slice());
+        derive(&both, &[b"host commands: ", label].concat())
     }
 
     /// The sealing key and the look-up key.

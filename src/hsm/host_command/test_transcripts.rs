@@ -1,7 +1,7 @@
 //! Commands written as one reads them, and played through a socket.
 
 use super::server::{Limits, Server, bind, serve};
-use super::{AttemptLimits, HostHsm};
+use super::{AttemptLimits, HostHsm, Permit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
@@ -49,10 +49,15 @@ pub(super) fn framed(header: &str, message: &[u8]) -> Vec<u8> {
     [&u16::try_from(message.len()).unwrap().to_be_bytes(), message.as_slice()].concat()
 }
 
-/// A server under the public test LMKs that counts no failures, for as long as the tests run.
+/// An HSM under the public test LMKs that permits all.
+pub(super) fn permissive(header: usize) -> HostHsm {
+    HostHsm::with_test_keys(header).unwrap().with_permits(&Permit::ALL)
+}
+
+/// A server under the public test LMKs that permits all and counts no failures, for as long as the tests run.
 static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
     let limits = AttemptLimits { in_a_row: 0, per_minute: 0, ..AttemptLimits::default() };
-    let hsm = Arc::new(HostHsm::with_test_keys(4).unwrap().with_attempt_limits(limits));
+    let hsm = Arc::new(permissive(4).with_attempt_limits(limits));
     let server = Server { hsm, limits: Limits::default(), threads: NonZeroUsize::MIN, tls: None };
     let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
