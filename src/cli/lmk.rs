@@ -343,12 +343,19 @@ fn finish(tools: &mut Tools, file: &LmkFile, keys: &LmkKeys, out: &mut dyn Write
         return Ok(0);
     };
     let mut done = rewrap(tools, keys)?;
-    let wait = former.replaced_ms.saturating_add(GRACE_MS).saturating_sub(clock(&tools.config)?.now_ms());
-    if let Ok(wait) = u64::try_from(wait.min(GRACE_MS)) {
-        std::thread::sleep(Duration::from_millis(wait));
+    let since = clock(&tools.config)?.now_ms().saturating_sub(former.replaced_ms);
+    let mut wait = if done.moved > 0 { GRACE_MS } else { GRACE_MS.saturating_sub(since).min(GRACE_MS) };
+    // Until nothing was left to move, and what was moved had the time to become known.
+    for _ in 0..PASSES {
+        std::thread::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default()));
+        let again = rewrap(tools, keys)?;
+        let is_over = again.moved == 0;
+        done = Done { moved: done.moved + again.moved, ..again };
+        if is_over {
+            break;
+        }
+        wait = GRACE_MS;
     }
-    let again = rewrap(tools, keys)?;
-    done = Done { moved: done.moved + again.moved, ..again };
     let code = done.say(out)?;
     if code != 0 {
         return Ok(code);

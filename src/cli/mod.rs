@@ -77,13 +77,14 @@ impl Command {
     /// Whether keys come into this process's memory. The daemon says in its log what came of it.
     fn holds_keys(&self) -> bool {
         match self {
-            Command::Key(_) | Command::Lmk(_) | Command::Hsm(_) | Command::Day(_) => true,
+            Command::Key(_) | Command::Lmk(_) | Command::Hsm(_) | Command::Issuer(_) | Command::Day(_) => {
+                true
+            }
             Command::Run(_)
             | Command::Config(_)
             | Command::Message(_)
             | Command::Merchant(_)
             | Command::Terminal(_)
-            | Command::Issuer(_)
             | Command::Db(_) => false,
         }
     }

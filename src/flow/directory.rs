@@ -223,16 +223,19 @@ impl Shared {
     /// those it was given by hand. Counts as a use of them.
     #[must_use]
     pub fn keys(&self, place: &Place) -> Vec<TerminalKeys> {
-        let mut sessions = self.sessions();
-        let held = sessions.get_mut(&(place.terminal.mid, place.terminal.tid));
-        let held = held.map(|held| {
-            held.uses = held.uses.saturating_add(1);
-            &*held
-        });
+        let sessions = self.sessions();
+        let held = sessions.get(&(place.terminal.mid, place.terminal.tid));
         let signed_on = held.into_iter().flat_map(|held| held.current.iter().chain(&held.previous));
         let keys: Vec<_> = signed_on.cloned().collect();
         drop(sessions);
         if keys.is_empty() { place.static_keys.iter().cloned().collect() } else { keys }
+    }
+
+    /// A message came under the terminal's keys, and nothing was wrong with it: what is forged does not spend them.
+    pub(crate) fn used(&self, place: &Place) {
+        if let Some(held) = self.sessions().get_mut(&(place.terminal.mid, place.terminal.tid)) {
+            held.uses = held.uses.saturating_add(1);
+        }
     }
 
     /// Messages under a generation of keys since this node knows it; those of the generation before count nothing.

@@ -245,6 +245,7 @@ impl Switch {
         };
         let opened = self.hsm.open(open).await.map_err(|e| refusal_of(&e))?;
         let matched = keys.get(opened.matched).cloned().ok_or(Refusal::Security)?;
+        self.shared.used(place);
         if mac.is_some() {
             self.shared.mac_matched(place.terminal.mid, place.terminal.tid);
         }

@@ -177,6 +177,7 @@ fn refusal(code: &[u8]) -> HsmError {
         b"10" | b"11" => HsmError::Key(KeyDefect::Parity),
         b"13" => HsmError::Failure("the HSM has no such LMK"),
         b"15" => HsmError::Input("the HSM does not take a field of the command"),
+        b"17" => HsmError::Failure("the HSM does not permit a command that is needed"),
         b"20" | b"24" => HsmError::PinBlock,
         b"22" => HsmError::Account,
         b"23" | b"69" => HsmError::PinTranslation,

@@ -1,4 +1,5 @@
-//! Lines to one HSM or several: the one with the least to do is asked; what is lost there is asked once more elsewhere.
+//! Lines to one HSM or several: the one with the least to do is asked; what is lost there, or what it fails
+//! at itself, is asked once more elsewhere.
 //!
 //! Every command of this client may be repeated: it verifies, translates or makes a key that nobody has seen yet.
 
@@ -54,15 +55,18 @@ impl Pool {
     pub(super) async fn ask(&self, command: Command) -> Result<Answer, HsmError> {
         let command = Arc::new(command.done()?);
         let (line, place) = self.choose(None)?;
-        let answer = match line.ask(Arc::clone(&command), place).await {
-            Ok(answer) => answer,
-            Err(Lost) => {
-                let (line, place) = self.choose(Some(line.host))?;
-                let again = line.ask(command, place).await;
-                again.map_err(|Lost| HsmError::Failure("the HSM does not answer"))?
-            }
-        };
-        Answer::read(answer)
+        let answer = line.ask(Arc::clone(&command), place).await;
+        let failed = line.host;
+        match answer.map(Answer::read) {
+            // What the device itself fails at, another may do.
+            Ok(Err(HsmError::Failure(_)))
+                if self.lines.iter().any(|line| line.is_up() && line.host != failed) => {}
+            Ok(read) => return read,
+            Err(Lost) => {}
+        }
+        let (line, place) = self.choose(Some(failed))?;
+        let again = line.ask(command, place).await;
+        Answer::read(again.map_err(|Lost| HsmError::Failure("the HSM does not answer"))?)
     }
 
     /// The line with the least to do, on another host than the one that failed when there is one.

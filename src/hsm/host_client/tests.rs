@@ -38,6 +38,8 @@ enum Manner {
     NoHeader,
     /// The answer is another command's.
     OtherLetters,
+    /// Code 41 to every command.
+    Fails,
     /// The stream ends at the first command.
     Closes,
     /// The stream ends in the middle of an answer.
@@ -141,6 +143,7 @@ async fn attend(mut stream: DuplexStream, manner: Manner, header: usize) -> io::
             }
             Manner::OtherHeader => send(&mut stream, &["F".repeat(header).as_bytes(), b"B300", data]).await?,
             Manner::NoHeader => send(&mut stream, &[b"?"]).await?,
+            Manner::Fails => send(&mut stream, &[number, b"B341"]).await?,
             Manner::OtherLetters => send(&mut stream, &[number, b"M700", data]).await?,
             Manner::Closes => return Ok(()),
             Manner::ClosesInside => {
@@ -209,6 +212,7 @@ async fn what_is_lost_is_asked_once_more_elsewhere() {
         (Silent, COMMAND),
         (After(3000), COMMAND),
         (After(900), Duration::from_millis(900)),
+        (Fails, zero),
         (OtherHeader, zero),
         (NoHeader, zero),
         (OtherLetters, zero),
@@ -249,6 +253,13 @@ async fn without_another_the_error_comes_in_time() {
         assert!(pool.ready(LONG).await, "{manner:?}");
         assert_eq!(echo(&pool, 2).await, Ok(()), "{manner:?}");
         assert_eq!(device.dialed.load(Ordering::Relaxed), 2);
+    }
+    // One that fails itself, alone or beside another such.
+    let failing = [Device::new(&[Fails]), Device::new(&[Fails])];
+    for devices in [&[&failing[0]][..], &[&failing[0], &failing[1]]] {
+        let pool = pool(devices);
+        pool.watch().wait_for(|count| *count == devices.len()).await.unwrap();
+        assert_eq!(echo(&pool, 1).await, Err(HsmError::Failure("the HSM says that it fails")));
     }
     // Two devices that are both silent: each gets its time, and no third is asked.
     let devices = [Device::new(&[Silent]), Device::new(&[Silent])];

@@ -66,6 +66,9 @@ pub(crate) struct Lmks {
     names: RandomState,
 }
 
+/// Characters of a key that is kept when it has been opened: one with more has optional blocks that nobody needs.
+const LONGEST_KEPT: usize = 512;
+
 /// What every octet of key 01 is changed by to encrypt decimalization tables.
 const TABLES: u8 = 0x54;
 
@@ -202,7 +205,9 @@ impl Lmks {
         }
         let opened = Arc::new(Opened::new(&self.open_clear(key, role)?, role)?);
         let roles = roles.iter().cloned().chain([(*role, Arc::clone(&opened))]).collect();
-        self.opened.keep(key.0.into(), roles);
+        if key.0.len() <= LONGEST_KEPT {
+            self.opened.keep(key.0.into(), roles);
+        }
         Ok(opened)
     }
 
