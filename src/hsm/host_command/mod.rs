@@ -25,6 +25,7 @@ mod keys;
 mod lmks;
 mod mac;
 mod pin;
+mod pin_change;
 mod pin_generate;
 mod pin_under_lmk;
 mod pin_verify;
@@ -68,11 +69,12 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 14] = [
+const GROUPS: [Commands; 15] = [
     status::COMMANDS,
     pin::COMMANDS,
     pin_verify::COMMANDS,
     pin_generate::COMMANDS,
+    pin_change::COMMANDS,
     pin_under_lmk::COMMANDS,
     clear_pin::COMMANDS,
     device::COMMANDS,

@@ -23,7 +23,7 @@ pub(super) const COMMANDS: Commands = &[
 const PIN_KEY: Role = Role { usages: &[*b"P0", *b"71", *b"72"], ..Role::TPK };
 
 /// Key type (3), key: the key that a PIN block is under.
-fn pin_key<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, Role), Code> {
+pub(super) fn pin_key<'a>(fields: &mut Fields<'a>) -> Result<(KeyField<'a>, Role), Code> {
     let kind = fields.text(3)?;
     let key = fields.key()?;
     match (kind, key.0.starts_with('S')) {
@@ -42,7 +42,7 @@ impl HostHsm {
 }
 
 /// An offset, the check length being one that the PIN has.
-fn offset_answer(pvk: &DesKey, offset: Result<Offset, HsmError>) -> Result<Answer, Code> {
+pub(super) fn offset_answer(pvk: &DesKey, offset: Result<Offset, HsmError>) -> Result<Answer, Code> {
     Ok(done_with(pvk, offset.map_err(length)?.command_characters()))
 }
 

@@ -36,6 +36,8 @@ const OFFSET_KEY: Role = Role { usages: &[*b"V1", *b"V0"], is_for_pins: false, .
 pub(super) enum Use {
     Verify,
     Generate,
+    /// The one and then the other.
+    Change,
 }
 
 impl Use {
@@ -44,6 +46,7 @@ impl Use {
         match self {
             Use::Verify => b"CV",
             Use::Generate => b"CG",
+            Use::Change => b"C",
         }
     }
 }
@@ -72,19 +75,19 @@ impl Rule {
 }
 
 /// What is verified by an offset: PIN block (16), format (2), rule, offset (12).
-struct ByOffset {
-    pin: EncryptedPin,
-    rule: Rule,
+pub(super) struct ByOffset {
+    pub(super) pin: EncryptedPin,
+    pub(super) rule: Rule,
     offset: Offset,
 }
 
 /// What is verified by a PVV.
-struct ByPvv<'a> {
-    pin: EncryptedPin,
+pub(super) struct ByPvv<'a> {
+    pub(super) pin: EncryptedPin,
     /// The account that the PVV is of.
-    account: AccountField,
-    index: u8,
-    pvv: &'a str,
+    pub(super) account: AccountField,
+    pub(super) index: u8,
+    pub(super) pvv: &'a str,
 }
 
 /// PIN block (16), format (2), account (12), the account of the PVV behind `;` where it is another, key index
@@ -139,7 +142,8 @@ impl HostHsm {
         Ok(table)
     }
 
-    fn by_offset(&self, fields: &mut Fields<'_>) -> Result<ByOffset, Code> {
+    /// Reads a [`ByOffset`].
+    pub(super) fn by_offset(&self, fields: &mut Fields<'_>) -> Result<ByOffset, Code> {
         let (block, format) = (fields.hex_array()?, format(fields)?);
         let rule = self.rule(fields)?;
         let offset = Offset::parse(fields.text(12)?)?;
@@ -147,18 +151,28 @@ impl HostHsm {
     }
 
     fn verify_pvv(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByPvv<'_>) -> Result<Answer, Code> {
-        let pvk = self.pvv_key(pvk, Use::Verify).map_err(Code::of_destination)?;
+        self.check_pvv(key, &self.pvv_key(pvk, Use::Verify).map_err(Code::of_destination)?, what)?;
+        Ok(Answer::done(""))
+    }
+
+    /// That a PIN has its PVV, unless too many had not.
+    pub(super) fn check_pvv(&self, key: &DesKey, pvk: &Pvk, what: &ByPvv<'_>) -> Result<(), Code> {
         // The first of the twelve digits plays no part in a PVV: with another one the card is no other.
         let [_, card @ ..] = what.account.digits();
         self.verified(pvk.name, [card], || {
             let pin = what.pin.open(key)?;
             Ok(verify_pvv(&pvk.key, what.index, &pin, what.account, what.pvv.as_bytes())?)
-        })?;
-        Ok(Answer::done(""))
+        })
     }
 
     fn verify_offset(&self, key: &DesKey, pvk: KeyField<'_>, what: &ByOffset) -> Result<Answer, Code> {
         let pvk = self.offset_key(pvk, Use::Verify).map_err(Code::of_destination)?;
+        self.check_offset(key, &pvk, what)?;
+        Ok(done_with(&pvk.key, ""))
+    }
+
+    /// That a PIN has its offset, unless too many had not.
+    pub(super) fn check_offset(&self, key: &DesKey, pvk: &Pvk, what: &ByOffset) -> Result<(), Code> {
         // What the PIN is computed of, not the account beside it, which no PIN block of format 1 is bound to.
         self.verified(pvk.name, [what.rule.validation.octets()], || {
             let pin = what.pin.open(key)?;
@@ -166,8 +180,7 @@ impl HostHsm {
                 return Err(Code::INPUT);
             }
             Ok(what.rule.with(&pvk.key).verify(&pin, &what.offset)?)
-        })?;
-        Ok(done_with(&pvk.key, ""))
+        })
     }
 }
 
