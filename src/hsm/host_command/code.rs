@@ -21,6 +21,9 @@ impl Code {
     pub(crate) const KEY_TYPE_HERE: Code = Code("05");
     pub(crate) const LENGTH: Code = Code("06");
     pub(crate) const PADDING: Code = Code("09");
+    /// Older MAC commands: no such part; data that are none, or no whole blocks.
+    pub(crate) const PART: Code = Code("05");
+    pub(crate) const DATA_LENGTH: Code = Code("80");
     /// Key commands: how many components, a type code of two characters, the flag of a key's length.
     pub(crate) const COMPONENTS: Code = Code("03");
     pub(crate) const TYPE_CODE: Code = Code("04");

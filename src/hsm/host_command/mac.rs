@@ -4,9 +4,10 @@ use super::code::Code;
 use super::data::Format;
 use super::fields::Fields;
 use super::key::{KeyField, Opened, Role};
+use super::mac_parts::{Part, Piece};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
-use crate::hsm::cipher::{BlockCipher, Padding, cbc_encrypt, cmac};
+use crate::hsm::cipher::{BlockCipher, Padding, cmac};
 use crate::hsm::dukpt_tdes::{Direction, TransactionKey, Variant};
 use crate::hsm::mac::{algorithm1, algorithm3, verify_left};
 use crate::hsm::variant_lmk::KeyType;
@@ -14,19 +15,6 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[(b"M6", generate), (b"M8", verify), (b"GW", of_terminal)];
-
-/// Which part of a message a command has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// `0`: all of it.
-    Only,
-    /// `1`: the first.
-    First,
-    /// `2`: one in the middle.
-    Middle,
-    /// `3`: the last.
-    Last,
-}
 
 /// How a MAC is computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,33 +41,48 @@ impl Algorithm {
     }
 }
 
-/// What `M6` and `M8` have alike.
-struct Message<'a> {
-    part: Part,
+/// How a MAC is computed, and under which key.
+pub(super) struct Method<'a> {
     /// Octets of the MAC.
-    size: usize,
+    pub(super) size: usize,
     algorithm: Algorithm,
     /// None: data are whole blocks.
     padding: Option<Padding>,
-    key: KeyField<'a>,
-    role: Role,
+    pub(super) key: KeyField<'a>,
+    pub(super) role: Role,
+}
+
+/// What `M6` and `M8` have alike.
+struct Message<'a> {
+    part: Part,
+    method: Method<'a>,
     /// What the parts before have come to.
     iv: Zeroizing<Vec<u8>>,
     data: Zeroizing<Vec<u8>>,
 }
 
 impl<'a> Message<'a> {
-    /// Part (1), format of data (1), size (1), algorithm (1), padding (1), key type (3), key, initial value
-    /// in parts 2 and 3, length (4), data. `modes` are those of use that the key may have.
+    /// Part (1), format of data (1), [`Method`], initial value in parts 2 and 3, length (4), data. `modes` are those of
+    /// use that the key may have.
     fn read(fields: &mut Fields<'a>, modes: &'static [u8]) -> Result<Self, Code> {
-        let part = match fields.text(1)? {
-            "0" => Part::Only,
-            "1" => Part::First,
-            "2" => Part::Middle,
-            "3" => Part::Last,
-            _ => return Err(Code::MODE),
-        };
+        let part = Part::read(fields, Code::MODE)?;
         let format = Format::read(fields, Code::INPUT_FORMAT)?;
+        let method = Method::read(fields, modes)?;
+        let iv = method.initial_value(part, fields)?;
+        let count = fields.hex_number(4)?;
+        let data = format.take(fields, count)?;
+        Ok(Self { part, method, iv, data })
+    }
+
+    /// The MAC, or what a part that others follow has come to.
+    fn compute(&self, key: &Opened) -> Result<Vec<u8>, Code> {
+        self.method.compute(key, self.part, &self.iv, &self.data)
+    }
+}
+
+impl<'a> Method<'a> {
+    /// Size (1), algorithm (1), padding (1), key type (3), key.
+    pub(super) fn read(fields: &mut Fields<'a>, modes: &'static [u8]) -> Result<Self, Code> {
         let size = match fields.text(1)? {
             "0" => 4,
             "1" => 8,
@@ -108,56 +111,51 @@ impl<'a> Message<'a> {
             return Err(Code::KEY_TYPE_HERE);
         }
         let role = Role { types, usages: algorithm.usages(), modes, is_for_pins: false };
-        let iv = match part {
-            Part::Only | Part::First => Zeroizing::new(vec![0; key.block_octets()]),
-            Part::Middle | Part::Last => fields.hex(key.block_octets())?,
-        };
-        let count = fields.hex_number(4)?;
-        let data = format.take(fields, count)?;
-        Ok(Self { part, size, algorithm, padding, key, role, iv, data })
+        Ok(Self { size, algorithm, padding, key, role })
+    }
+
+    /// What the parts before have come to: a block of the key's cipher.
+    pub(super) fn initial_value(
+        &self,
+        part: Part,
+        fields: &mut Fields<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, Code> {
+        part.initial_value(fields, self.key.block_octets())
     }
 
     /// The MAC, or what a part that others follow has come to.
-    fn compute(&self, key: &Opened) -> Result<Vec<u8>, Code> {
+    pub(super) fn compute(&self, key: &Opened, part: Part, iv: &[u8], data: &[u8]) -> Result<Vec<u8>, Code> {
         let padding = self.padding.unwrap_or(Padding::Method1);
+        let of = Piece { part, iv, data };
         if self.key.block_octets() == 16 {
             if self.algorithm != Algorithm::Cmac {
                 return Err(Code::ALGORITHM);
             }
             let key = key.aes()?;
-            return self.chained::<16>(&*key, |data| Ok(cmac(&*key, data)));
+            return self.chained::<16>(&of, &*key, |data| Ok(cmac(&*key, data)));
         }
         let whole = key.des()?;
         let whole = whole.as_ref();
         match self.algorithm {
-            Algorithm::One => self.chained(whole, |data| Ok(algorithm1(whole, padding, data))),
-            Algorithm::Three => self.chained(&whole.first(), |data| algorithm3(whole, padding, data)),
-            Algorithm::Cmac => self.chained(whole, |data| Ok(cmac(whole, data))),
+            Algorithm::One => self.chained(&of, whole, |data| Ok(algorithm1(whole, padding, data))),
+            Algorithm::Three => self.chained(&of, &whole.first(), |data| algorithm3(whole, padding, data)),
+            Algorithm::Cmac => self.chained(&of, whole, |data| Ok(cmac(whole, data))),
         }
     }
 
-    /// Chains by `key` when parts follow, else ends by `mac`. What parts before the last have come to is what
-    /// one block in their place would have: the one that `key` decrypts it to.
+    /// The part's chain or MAC, once it is of a length that it may have.
     fn chained<const N: usize>(
         &self,
+        of: &Piece<'_>,
         key: &impl BlockCipher<N>,
         mac: impl Fn(&[u8]) -> Result<[u8; N], HsmError>,
     ) -> Result<Vec<u8>, Code> {
-        let data = self.data.as_slice();
-        let is_ended = matches!(self.part, Part::Only | Part::Last);
+        let is_ended = of.part.is_end();
         let is_padded = is_ended && (self.padding.is_some() || self.algorithm == Algorithm::Cmac);
-        if data.is_empty() || !(is_padded || data.len().is_multiple_of(N)) {
+        if of.data.is_empty() || !(is_padded || of.data.len().is_multiple_of(N)) {
             return Err(Code::LENGTH);
         }
-        let iv: [u8; N] = self.iv.as_slice().try_into().map_err(|_| Code::INPUT)?;
-        let block = match self.part {
-            Part::Only => mac(data)?,
-            Part::Last => mac(&Zeroizing::new([key.decrypt(iv).as_slice(), data].concat()))?,
-            Part::First | Part::Middle => {
-                let chain = cbc_encrypt(key, iv, data)?;
-                chain.last_chunk().copied().ok_or(Code::LENGTH)?
-            }
-        };
+        let block = of.chained(key, mac)?;
         let octets = if is_ended { self.size } else { N };
         Ok(block.into_iter().take(octets).collect())
     }
@@ -167,19 +165,16 @@ impl<'a> Message<'a> {
 fn generate(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let message = Message::read(fields, b"CG")?;
     hsm.lmk(fields.end()?)?;
-    let key = hsm.lmks.open(message.key, &message.role)?;
+    let key = hsm.lmks.open(message.method.key, &message.method.role)?;
     Ok(Answer::done(hex::encode_upper(message.compute(&key)?)))
 }
 
 /// `M8`: the message, MAC (8 or 16) in parts 0 and 3 → nothing, or the next initial value in parts 1 and 2.
 fn verify(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let message = Message::read(fields, b"CV")?;
-    let mac = match message.part {
-        Part::Only | Part::Last => Some(fields.hex(message.size)?),
-        Part::First | Part::Middle => None,
-    };
+    let mac = if message.part.is_end() { Some(fields.hex(message.method.size)?) } else { None };
     hsm.lmk(fields.end()?)?;
-    let key = hsm.lmks.open(message.key, &message.role)?;
+    let key = hsm.lmks.open(message.method.key, &message.method.role)?;
     let computed = message.compute(&key)?;
     match mac {
         Some(mac) => {

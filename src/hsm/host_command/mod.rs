@@ -24,6 +24,9 @@ mod key;
 mod keys;
 mod lmks;
 mod mac;
+mod mac_legacy;
+mod mac_parts;
+mod mac_translate;
 mod pin;
 mod pin_change;
 mod pin_generate;
@@ -69,7 +72,7 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 15] = [
+const GROUPS: [Commands; 17] = [
     status::COMMANDS,
     pin::COMMANDS,
     pin_verify::COMMANDS,
@@ -82,6 +85,8 @@ const GROUPS: [Commands; 15] = [
     generate::COMMANDS,
     exchange::COMMANDS,
     mac::COMMANDS,
+    mac_legacy::COMMANDS,
+    mac_translate::COMMANDS,
     data::COMMANDS,
     card::COMMANDS,
     cryptogram::COMMANDS,
