@@ -12,7 +12,7 @@ pub(super) const COMMANDS: Commands =
     &[(b"BU", check_value), (b"KA", legacy_check_value), (b"A4", form), (b"BW", migrate)];
 
 /// The fewest and the most components of a key.
-const COMPONENTS: std::ops::RangeInclusive<usize> = 2..=9;
+pub(super) const COMPONENTS: std::ops::RangeInclusive<usize> = 2..=9;
 
 /// A type code of two characters, `FF` when three follow elsewhere.
 fn short_type<'a>(fields: &mut Fields<'a>) -> Result<&'a str, Code> {
@@ -115,7 +115,7 @@ fn form(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 }
 
 /// What a component under a variant LMK would say of itself.
-fn numbered(number: u8) -> Header {
+pub(super) fn numbered(number: u8) -> Header {
     Header { usage: *b"00", algorithm: b'T', mode: b'N', version: [b'c', number], exportability: b'N' }
 }
 

@@ -198,6 +198,19 @@ mod tests {
         exchanges(&[(format!("MA {}", variant(KeyType::Tak, K0)), "MB 00 08D7B4FB")]);
     }
 
+    /// Published under the variant test LMK: two TAKs of single length.
+    #[test]
+    fn macs_are_those_of_another_implementation() {
+        let (one, other) = ("C6F34693FB39CB6E", "E96E2363E063746F");
+        transcript(&[
+            (&format!("MA {one} givemeSOMEMACing"), "MB 00 170C2BDB"),
+            (&format!("MC {one} 170C2BDB givemeSOMEMACing"), "MD 00"),
+            (&format!("MC {one} 170C2BDB givemeSOMEMACinh"), "MD 01"),
+            (&format!("ME {one} {other} 170C2BDB givemeSOMEMACing"), "MF 00 D7DA46FC"),
+            (&format!("ME {one} {other} 170C2BDB givemeSOMEMACinh"), "MF 01"),
+        ]);
+    }
+
     #[test]
     fn a_mac_is_translated_when_it_is_right() {
         let iso = hex::encode("Now is the time for all ");

@@ -19,6 +19,7 @@ mod device;
 mod dukpt;
 mod exchange;
 mod fields;
+mod form_zmk;
 mod generate;
 mod key;
 mod keys;
@@ -72,7 +73,7 @@ type Handler = fn(&HostHsm, &mut Fields<'_>) -> Result<Answer, Code>;
 type Commands = &'static [(&'static [u8; 2], Handler)];
 
 /// Every group of commands.
-const GROUPS: [Commands; 17] = [
+const GROUPS: [Commands; 18] = [
     status::COMMANDS,
     pin::COMMANDS,
     pin_verify::COMMANDS,
@@ -82,6 +83,7 @@ const GROUPS: [Commands; 17] = [
     clear_pin::COMMANDS,
     device::COMMANDS,
     keys::COMMANDS,
+    form_zmk::COMMANDS,
     generate::COMMANDS,
     exchange::COMMANDS,
     mac::COMMANDS,
@@ -143,7 +145,7 @@ fn fitting(answer: Answer) -> Answer {
 }
 
 /// Commands that make, form, send, take or move keys: their success is recorded too, before it is answered.
-const OF_KEYS: [&[u8; 2]; 5] = [b"A0", b"A4", b"A6", b"A8", b"BW"];
+const OF_KEYS: [&[u8; 2]; 7] = [b"A0", b"A4", b"A6", b"A8", b"BW", b"GG", b"GY"];
 
 impl HostHsm {
     /// An HSM under the public test keys for key blocks, once its self-test has passed. `header` is how many characters are agreed to

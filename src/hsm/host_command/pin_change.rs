@@ -73,6 +73,15 @@ mod tests {
                 "CU FFF TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194 E57BC634D4717907".into(),
                 "CV 00 2194",
             ),
+            // Published under the variant test LMK.
+            (
+                "CU 001 U1EF828AA8F6B80EB83E19FBC373F3A85 X367930344805B1FAD6146EF4ED7502B3 91DDDA0A7C12CFAA 01 550000025321 1 4402 262D1CC277EF0BB4".into(),
+                "CV 00 9614",
+            ),
+            (
+                "CU 001 U1EF828AA8F6B80EB83E19FBC373F3A85 X367930344805B1FAD6146EF4ED7502B3 91DDDA0A7C12CFAA 01 550000025321 1 4401 262D1CC277EF0BB4".into(),
+                "CV 01",
+            ),
             (format!("{du} AD72F973446E84E7 %01"), "DV 02 588664FFFFFF"),
             // Of ten digits the last six.
             (format!("{du} B7CE9F7BA9D0FCEF"), "DV 02 467484FFFFFF"),
