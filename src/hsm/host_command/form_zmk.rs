@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_is_cut_off_is_refused() {
+        let hsm = HostHsm::with_test_keys(0).unwrap();
+        let [one, two, three] = THREE;
+        for command in [format!("GG {one} {two} {three}"), format!("GY 3 X{one} {two} {three}")] {
+            let command = written(&command);
+            for end in 2..command.len() {
+                let answer = hsm.answer(&command[..end]).unwrap();
+                assert_ne!(&answer[2..4], b"00", "{}", command[..end].escape_ascii());
+            }
+        }
+    }
+
+    #[test]
     fn a_zmk_that_is_formed_is_recorded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");

@@ -250,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_is_cut_off_is_refused() {
+        let hsm = HostHsm::with_test_keys(0).unwrap();
+        let (tak, zak) = (variant(KeyType::Tak, K0), wrapped(b"M3", b'T', K0));
+        for command in [
+            format!("MQ 0 {zak} 004 ABCD %01"),
+            format!("MQ 3 {zak} 0000000000000000 004 ABCD"),
+            format!("MS 0 0 1 0 {tak} 0004 ABCD"),
+            format!("MS 2 0 1 1 {tak} 0000000000000000 0008 0011223344556677"),
+        ] {
+            let command = written(&command);
+            assert_eq!(&hsm.answer(&command).unwrap()[2..4], b"00", "{}", command.escape_ascii());
+            // Without the whole of its LMK it is another command, or none.
+            let end = command.iter().position(|octet| *octet == b'%').unwrap_or(command.len());
+            for end in 2..end {
+                let answer = hsm.answer(&command[..end]).unwrap();
+                assert_ne!(&answer[2..4], b"00", "{}", command[..end].escape_ascii());
+            }
+        }
+    }
+
+    #[test]
     fn what_is_wrong_has_its_own_code() {
         let (tak, zak) = (variant(KeyType::Tak, K0), variant(KeyType::Zak, K0));
         let even = "U8463435FC4B4DAA0C49025272C29B12D";
