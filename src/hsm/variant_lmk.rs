@@ -377,6 +377,70 @@ mod tests {
         }
     }
 
+    /// The pairs as the manuals print them.
+    #[test]
+    fn the_test_pairs_are_the_public_ones() {
+        let printed = [
+            "01010101010101017902CD1FD36EF8BA",
+            "20202020202020203131313131313131",
+            "40404040404040405151515151515151",
+            "61616161616161617070707070707070",
+            "80808080808080809191919191919191",
+            "A1A1A1A1A1A1A1A1B0B0B0B0B0B0B0B0",
+            "C1C1010101010101D0D0010101010101",
+            "E0E0010101010101F1F1010101010101",
+            "1C587F1C13924FEF0101010101010101",
+            "01010101010101010101010101010101",
+            "02020202020202020404040404040404",
+            "07070707070707071010101010101010",
+            "13131313131313131515151515151515",
+            "16161616161616161919191919191919",
+            "1A1A1A1A1A1A1A1A1C1C1C1C1C1C1C1C",
+            "23232323232323232525252525252525",
+            "26262626262626262929292929292929",
+            "2A2A2A2A2A2A2A2A2C2C2C2C2C2C2C2C",
+            "2F2F2F2F2F2F2F2F3131313131313131",
+            "01010101010101010101010101010101",
+        ];
+        for (number, (pair, printed)) in TEST_PAIRS.iter().zip(printed).enumerate() {
+            assert_eq!(hex::encode_upper(pair), printed, "{:02}-{:02}", 2 * number, 2 * number + 1);
+        }
+    }
+
+    /// Computed apart, with triple DES of PyPI psec 1.3.
+    #[test]
+    fn a_key_under_every_type_is_what_another_makes_of_it() {
+        let rows = [
+            ("000", "U42BBE7D9A0A55D0EBDE055DE2791ACCD"),
+            ("001", "U063A0E7C0F2124E56192A4510F395ED7"),
+            ("002", "U1750CDFB0757D3B3994430636DBB281B"),
+            ("402", "U9B4934384B19946B040CD702B4D58145"),
+            ("003", "U7AD0BB2A32ADE115807C3572FC302BA5"),
+            ("008", "U7B7B1BE6AFBA184A32F08E7514BAC82E"),
+            ("009", "U8E3D3E2FD5919657F05A1AA90D32A014"),
+            ("609", "UFE4161E9CF7373ADA1552DECF70AF76E"),
+            ("809", "U7441E80A19CFC4F17E9BB89A1FD44238"),
+            ("909", "U0128D871D75B741A1EDFA4EEFC0C046B"),
+            ("302", "UA59F67A1551767B8A288ADE7866E8CC7"),
+            ("109", "U7475636CC30B93B493CF5EA53799EBCC"),
+            ("209", "U352796B7EF432BE016CA35D48F4A0483"),
+            ("309", "U8430868258D18395C1AD55F2F9F1A090"),
+            ("00A", "U71CE6CBA2A7DC746208CDCE553747808"),
+            ("00B", "UA5F7447E8D9068513B94C51EF06E64EF"),
+            ("30B", "U3023CC7DDCC9BDB215DD41A6D8DC459C"),
+            ("70D", "U8699395CD2688A2C9009FCA6FB1EB852"),
+            ("80D", "UDBFF5F2FD82B586787BB8A7232EF0562"),
+            ("90D", "UF7359F6688AEAC24444194C61C30FFD8"),
+        ];
+        for ((code, expected), kind) in rows.into_iter().zip(KeyType::ALL) {
+            assert_eq!(kind.code(), code);
+            assert_eq!(lmk().encrypt(kind, Scheme::U, &octets(K0)).as_deref(), Ok(expected), "{code}");
+        }
+        let triple = octets(&format!("{K0}89ABCDEF01234567"));
+        let expected = "T753E6E0A9D280E7F5EE5CD1418329A8CECD09A56D9DACBA1";
+        assert_eq!(lmk().encrypt(KeyType::Dek, Scheme::T, &triple).as_deref(), Ok(expected));
+    }
+
     #[test]
     fn a_pin_goes_from_the_terminal_to_the_zone_as_published() {
         // From the tests of the same simulator: PIN 1234 of the account 550000025321.

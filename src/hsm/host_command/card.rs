@@ -70,6 +70,8 @@ mod tests {
 
     #[test]
     fn values_are_the_published_ones() {
+        let variant = "U9B4934384B19946B040CD702B4D58145";
+        transcript(&[(&format!("CW {variant} 4123456789012345 ; 8701 101"), "CX 00 561")]);
         // Visa's example; the same card's CVV2 and iCVV.
         let cvk = wrapped(b"C0", b'T', "0123456789ABCDEFFEDCBA9876543210");
         for (service, value) in [("101", "561"), ("000", "636"), ("999", "651")] {

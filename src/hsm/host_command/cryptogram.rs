@@ -265,6 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn cryptograms_are_those_of_a_device() {
+        let kq = "0 MKAC3 =5600000000000001 =7400 =C2C6A091";
+        let first = "00000000000000000000000009780000000000097820121431C2C6A0915800740003A00000";
+        let padded = format!("{first}000000");
+        let kw = format!("0 MKAC3 ={} =5600000000000001 1 =0001", "00".repeat(16));
+        let second = "000000000000000000000000097800000000000978201214313C4658455800000103A00000";
+        exchanges(&[
+            (format!("KQ 0 {kq} {} ={first} ; =46E98E9B85E9C640 %01", length(first)), "KR 00"),
+            (
+                format!("KQ 1 {kq} {} ={padded} ; =46E98E9B85E9C640 =3030 %01", length(&padded)),
+                "KR 00 =B7C0556F15D1F17C",
+            ),
+            (format!("KW 0 {kw} {} ={second} ; =897FE51A726DFE47 %01", length(second)), "KX 00"),
+        ]);
+    }
+
+    #[test]
     fn cryptograms_of_emv_are_the_published_ones() {
         let key = wrapped(b"E0", b'T', K0);
         // Mastercard 21.

@@ -274,7 +274,8 @@ fn translate(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::transcripts::{exchanges, transcript};
+    use super::super::HostHsm;
+    use super::super::transcripts::{exchanges, transcript, written};
     use crate::hsm::key_block_header::{FullHeader, Header};
     use crate::hsm::thales_block::{Protection, Version, test_lmk};
 
@@ -310,6 +311,7 @@ pub(super) mod tests {
             // The length of the octets.
             ("M0 00 1 1 FFF DEK 0008 ABCDEF1234567890 %01", "M1 00 0010 6DD932DE48520285"),
             ("M2 00 1 1 FFF DEK 0008 6DD932DE48520285", "M3 00 0010 ABCDEF1234567890"),
+            ("M4 00 00 1 1 FFF DEK FFF DEK2 0010 6DD932DE48520285 %01", "M5 00 0010 1D8F38CC40C6F20D"),
             // A block of zeros chained is the block itself by its code.
             (
                 "M0 01 1 1 FFF DEK 0000000000000000 0010 ABCDEF1234567890 %01",
@@ -387,6 +389,18 @@ pub(super) mod tests {
             ),
             (&format!("M0 00 1 1 FFF {key} 0010 6BC1BEE22E409F96"), "M1 06"),
         ]);
+    }
+
+    /// What an answer's length cannot say.
+    #[test]
+    fn an_answer_that_is_too_long_is_refused() {
+        let hsm = HostHsm::with_test_keys(0).unwrap();
+        for (octets, code) in [(32_496, "00"), (32_512, "15")] {
+            let front = written(&format!("M0 00 0 1 FFF DEK {octets:04X}"));
+            let answer = hsm.answer(&[front.as_slice(), &vec![0x5A; octets]].concat()).unwrap();
+            assert_eq!(&answer[2..4], code.as_bytes(), "{octets}");
+            assert_eq!(answer.len(), if code == "00" { 8 + 2 * octets } else { 4 });
+        }
     }
 
     #[test]

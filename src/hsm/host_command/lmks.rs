@@ -271,6 +271,18 @@ mod tests {
         KeyField(KEYS.iter().find(|(key, _)| *key == name).unwrap().1)
     }
 
+    /// A table in clear and as a device shows it. Parity bits do not count: 55 is the same.
+    #[test]
+    fn decimalization_tables_are_encrypted_as_by_a_device() {
+        let clear = 0x0123_4567_8901_2345_u64.to_be_bytes();
+        let encrypted = 0x709F_26B2_2464_E96A_u64.to_be_bytes();
+        let by_parity = DesKey::new(&test_lmk::TRIPLE_DES.map(|octet| octet ^ 0x55)).unwrap();
+        let lmks = Lmks::test().unwrap();
+        for tables in [lmks.tables(), &by_parity] {
+            assert_eq!((tables.encrypt(clear), tables.decrypt(encrypted)), (encrypted, clear));
+        }
+    }
+
     #[test]
     fn an_opened_key_is_found_again_and_only_for_the_role_it_was_opened_for() {
         let lmks = Lmks::test().unwrap();

@@ -279,6 +279,24 @@ mod tests {
         ]);
     }
 
+    /// Of one block a double key makes the same MAC by algorithms 1 and 3.
+    #[test]
+    fn one_block_has_one_mac() {
+        let key = wrapped(b"M3", b'T', "762673ECB637ABD9A140625D94E515FE");
+        exchanges(&[(format!("M6 0 1 0 3 1 FFF {key} 0008 ABCDEF12"), "M7 00 F9369211")]);
+    }
+
+    /// Octets as they are; the counter is zero, and the initial key is the transaction's.
+    #[test]
+    fn a_terminals_mac_is_that_of_a_device() {
+        let terminal = "1 BDK1 A05 FFFF0000000000000000";
+        exchanges(&[
+            (format!("GW 4 {terminal} 0005 =ABCDEF1234 %01"), "GX 00 3E3DEE3DC52E53ED"),
+            (format!("GW 1 {terminal} 3E3DEE3DC52E53ED 0005 =ABCDEF1234 %01"), "GX 00"),
+            (format!("GW 1 {terminal} 3E3DEE3DC52E53ED 0005 =ABCDEF1235 %01"), "GX 01"),
+        ]);
+    }
+
     #[test]
     fn macs_are_the_published_ones() {
         let x99 = wrapped(b"M1", b'D', "0123456789ABCDEF");

@@ -36,6 +36,8 @@ mod pin_verify;
 pub mod server;
 mod status;
 #[cfg(test)]
+mod test_refusals;
+#[cfg(test)]
 #[path = "test_transcripts.rs"]
 mod transcripts;
 mod wrapping;
@@ -129,13 +131,15 @@ pub struct HostHsm {
     audit: Option<Arc<Audit>>,
 }
 
-/// What a record says of the key that an answer gives: the header of its block, and its check value, which is the
-/// answer's end. A variant key is not shown.
+/// What a record says of the key that an answer gives: the header of its block, and 6 digits of its check value, which
+/// is the answer's end. A variant key is not shown.
 fn named(fields: &[u8]) -> KeyName {
-    const CHECK_VALUE: usize = 6;
-    let check_value = fields.last_chunk::<CHECK_VALUE>().map_or(&[][..], |digits| digits);
-    let header = if fields.starts_with(b"S") { fields.get(..16).unwrap_or_default() } else { &[] };
-    KeyName::of_block(header, check_value)
+    let is_block = fields.starts_with(b"S");
+    // A variant key is of whole 16 digits, with a letter or without.
+    let check_value = if !is_block && fields.len() % 16 < 2 { 16 } else { 6 };
+    let check_value = fields.get(fields.len().saturating_sub(check_value)..).unwrap_or_default();
+    let header = if is_block { fields.get(..16).unwrap_or_default() } else { &[] };
+    KeyName::of_block(header, check_value.get(..6).unwrap_or_default())
 }
 
 /// An answer that its length can say, with a header and a trailer to spare.
@@ -148,8 +152,8 @@ fn fitting(answer: Answer) -> Answer {
 const OF_KEYS: [&[u8; 2]; 7] = [b"A0", b"A4", b"A6", b"A8", b"BW", b"GG", b"GY"];
 
 impl HostHsm {
-    /// An HSM under the public test keys for key blocks, once its self-test has passed. `header` is how many characters are agreed to
-    /// stand in front of a command.
+    /// An HSM under the public test keys for key blocks, once its self-test has passed. `header` is how many characters
+    /// are agreed to stand in front of a command.
     ///
     /// # Errors
     /// [`HsmError::Failure`] when a known answer does not come out.

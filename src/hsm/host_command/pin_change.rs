@@ -23,7 +23,7 @@ fn pvv_of_new(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let new = EncryptedPin { block: fields.hex_array()?, ..old.pin };
     hsm.lmk(fields.end()?)?;
     let key = hsm.lmks.open(key, &role)?.des()?;
-    let pvk = hsm.pvv_key(pvk, Use::Change)?;
+    let pvk = hsm.pvv_key(pvk, Use::Change).map_err(Code::of_destination)?;
     hsm.check_pvv(&key, &pvk, &old)?;
     Ok(Answer::done(pvv(&pvk.key, old.index, &new.open(&key)?, new.account)?.as_slice()))
 }
@@ -37,7 +37,7 @@ fn offset_of_new(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code>
     let new = EncryptedPin { block: fields.hex_array()?, ..old.pin };
     hsm.lmk(fields.end()?)?;
     let key = hsm.lmks.open(key, &role)?.des()?;
-    let pvk = hsm.offset_key(pvk, Use::Change)?;
+    let pvk = hsm.offset_key(pvk, Use::Change).map_err(Code::of_destination)?;
     hsm.check_offset(&key, &pvk, &old)?;
     let new = new.open(&key)?;
     offset_answer(&pvk.key, old.rule.with(&pvk.key).offset(&new, old.rule.check))

@@ -134,6 +134,7 @@ mod tests {
                 "BK FFF ZPK1 PVKI FC99D994F1D3D3B8 01 06 600000000000 709F26B22464E96A 0000000000N0 %01",
                 "BL 02 035965FFFFFF",
             ),
+            ("FW FFF ZPK3 PVKV 766532A20A0A264B 01 600000000000 1 %01", "FX 00 7547"),
             // The same PINs under other keys.
             ("FW FFF TPK PVKV2 E57BC634D4717907 01 600000000000 1", "FX 00 2194"),
             (

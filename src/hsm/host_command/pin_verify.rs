@@ -301,6 +301,11 @@ mod tests {
         transcript(&[
             ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194", "DD 00"),
             ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093936 1 7548 %01", "ED 00"),
+            // Under the variant test LMK, of a simulator.
+            (
+                "DC U8463435FC4B4DAA0C49025272C29B12C X367930344805B1FAD6146EF4ED7502B3 6428EB94035AF53B 01 550000025321 1 4402",
+                "DD 00",
+            ),
             ("GQ 0 BDK1 PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547 %01", "GR 00"),
             // The account of the PVV said again.
             ("EC ZPK1 PVKV AD72F973446E84E7 01 850103093936;850103093936 1 7548", "ED 00"),

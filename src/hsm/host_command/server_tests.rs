@@ -77,7 +77,7 @@ async fn commands_cut_anywhere_and_glued_are_answered_the_same() {
 #[tokio::test]
 async fn garbage_closes_its_own_connection_only() {
     let limits =
-        Limits { message: 1000, connections: 3, patience: Duration::from_millis(200), ..Limits::default() };
+        Limits { message: 1000, connections: 3, patience: Duration::from_secs(1), ..Limits::default() };
     served(limits, async |address| {
         let (sent, expected) = exchange();
         let mut good = TcpStream::connect(address).await.unwrap();

@@ -1,0 +1,89 @@
+//! The codes that a payShield lists for the keys of each command: parity by the key's place, lengths, keys dressed as
+//! longer ones. Nothing follows such a code.
+
+use super::data::tests::wrapped;
+use super::transcripts::{Host, written};
+
+/// Of even parity, of two equal halves, single.
+const EVEN: &str = "0023456789ABCDEFFEDCBA9876543210";
+const DRESSED: &str = "98519E45CBB9291F98519E45CBB9291F";
+const SINGLE: &str = "98519E45CBB9291F";
+const TRIPLE: &str = "98519E45CBB9291F49EFAD4AFEFDDC790123456789ABCDEF";
+
+/// Commands with a word in place of a key, and the code for what stands there.
+#[rustfmt::skip]
+const ROWS: &[(&str, &str)] = &[
+    ("CA P0/even ZPK1 12 E57BC634D4717907 01 01 600000000000", "10"),
+    ("CA P0/dressed ZPK1 12 E57BC634D4717907 01 01 600000000000", "75"),
+    ("CA TPK P0/even 12 E57BC634D4717907 01 01 600000000000", "11"),
+    ("CA TPK P0/dressed 12 E57BC634D4717907 01 01 600000000000", "75"),
+    ("CA TPK B0/even A05 FFFF000001315240003A 12 E57BC634D4717907 01 01 600000000000", "11"),
+    ("CC P0/even ZPK1 12 FC99D994F1D3D3B8 01 01 600000000000", "10"),
+    ("CC ZPK1 P0/even 12 FC99D994F1D3D3B8 01 01 600000000000", "11"),
+    ("CC ZPK1 P0/single 12 FC99D994F1D3D3B8 01 01 600000000000", "27"),
+    ("G0 B0/even ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "10"),
+    ("G0 B0/single ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "27"),
+    ("G0 B0/triple ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "27"),
+    ("G0 B0/dressed ZPK1 A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "75"),
+    ("G0 BDK1 P0/even A05 FFFF000001315240003A 741311DA9D5D6C32 01 01 600000000000", "11"),
+    ("DA P0/even PVKI2 12 E5B0C1445E4C57AF 01 06 600000000000 709F26B22464E96A 1234560000N0 093636FFFFFF", "10"),
+    ("DA TPK V1/even 12 E5B0C1445E4C57AF 01 06 600000000000 709F26B22464E96A 1234560000N0 093636FFFFFF", "11"),
+    ("DA TPK PVKI2 12 E5B0C1445E4C57AF 01 06 600000000000 709F26B22464E96A 1234560000N0 093637FFFFFF", "01"),
+    ("EA P0/even PVKI 12 AD72F973446E84E7 01 06 850103093936 709F26B22464E96A 50103093936N 588664FFFFFF", "10"),
+    ("DC P0/single PVKV2 E57BC634D4717907 01 600000000000 1 2194", "27"),
+    ("DC TPK V2/dressed E57BC634D4717907 01 600000000000 1 2194", "75"),
+    ("EC P0/even PVKV AD72F973446E84E7 01 850103093936 1 7548", "10"),
+    ("EC ZPK1 V2/even AD72F973446E84E7 01 850103093936 1 7548", "11"),
+    ("EC ZPK1 V2/single AD72F973446E84E7 01 850103093936 1 7548", "27"),
+    ("GO 0 B0/even PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01 06 600000000000 709F26B22464E96A 0000000000N0 035965FFFFFF", "10"),
+    ("GO 0 BDK1 V1/even A05 FFFF000001315240003A 741311DA9D5D6C32 01 06 600000000000 709F26B22464E96A 0000000000N0 035965FFFFFF", "11"),
+    ("GO 0 B0/single PVKI A05 FFFF000001315240003A 741311DA9D5D6C32 01 06 600000000000 709F26B22464E96A 0000000000N0 035965FFFFFF", "27"),
+    ("GQ 0 B0/even PVKV A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "10"),
+    ("GQ 0 BDK1 V2/even A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "11"),
+    ("GQ 0 BDK1 V2/single A05 FFFF000001315240003A 741311DA9D5D6C32 01 600000000000 1 7547", "27"),
+    ("BK FFF P0/even PVKI FC99D994F1D3D3B8 01 06 600000000000 709F26B22464E96A 0000000000N0", "10"),
+    ("BK FFF ZPK1 V1/even FC99D994F1D3D3B8 01 06 600000000000 709F26B22464E96A 0000000000N0", "11"),
+    ("BK FFF ZPK1 PVKI FC99D994F1D3D3B8 01 08 600000000000 709F26B22464E96A 0000000000N0", "81"),
+    ("FW FFF ZPK1 V2/even AD72F973446E84E7 01 850103093936 1", "10"),
+    ("FW FFF ZPK1 V2/single AD72F973446E84E7 01 850103093936 1", "27"),
+    ("DG V2/even SEALED 850103093936 1", "10"),
+    ("DG V2/single SEALED 850103093936 1", "27"),
+    ("DE V1/even SEALED 06 850103093936 709F26B22464E96A 50103093936N", "10"),
+    ("DE PVKI SEALED 08 850103093936 709F26B22464E96A 50103093936N", "81"),
+    ("EE V1/even 588664FFFFFF 06 850103093936 709F26B22464E96A 50103093936N", "10"),
+    ("JC P0/even E57BC634D4717907 01 600000000000", "10"),
+    ("JE P0/even AD72F973446E84E7 01 850103093936", "10"),
+    ("JG P0/even 01 850103093936 SEALED", "11"),
+    ("M4 00 00 1 1 FFF D0/even FFF DEK 0010 6DD932DE48520285", "10"),
+    ("M4 00 00 1 1 FFF DEK FFF D0/even 0010 6DD932DE48520285", "11"),
+    ("GW 4 1 B0/even A05 FFFF000001315240003A 0004 ABCD", "10"),
+];
+
+#[test]
+fn each_key_of_a_command_has_the_codes_that_are_listed_for_it() {
+    let mut host = Host::connect();
+    let sealed = host.ask(&written("JE ZPK1 AD72F973446E84E7 01 850103093936")).split_off(4);
+    let sealed = String::from_utf8(sealed).unwrap();
+    for (command, code) in ROWS {
+        let word = |word: &str| match word.split_once('/') {
+            None if word == "SEALED" => sealed.clone(),
+            None => word.to_owned(),
+            Some((usage, defect)) => {
+                let key = match defect {
+                    "even" => EVEN,
+                    "dressed" => DRESSED,
+                    "triple" => TRIPLE,
+                    _ => SINGLE,
+                };
+                wrapped(
+                    usage.as_bytes().try_into().unwrap(),
+                    if defect == "single" { b'D' } else { b'T' },
+                    key,
+                )
+            }
+        };
+        let words: Vec<String> = command.split(' ').map(word).collect();
+        let answer = host.ask(&written(&words.join(" ")));
+        assert_eq!(answer.get(2..), Some(code.as_bytes()), "{command}");
+    }
+}
