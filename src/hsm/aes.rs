@@ -264,6 +264,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2000))]
+
         #[test]
         fn openssl_agrees_on_hmac(
             key in proptest::array::uniform32(0u8..),

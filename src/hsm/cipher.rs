@@ -159,7 +159,8 @@ pub fn xor<const N: usize>(left: [u8; N], right: [u8; N]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::super::aes::AesKey;
-    use super::super::des::DesKey;
+    use super::super::des::{self, DesKey};
+    use super::super::judges;
     use super::*;
 
     fn octets(text: &str) -> Vec<u8> {
@@ -197,6 +198,61 @@ mod tests {
             let key = DesKey::new(&octets(key)).unwrap();
             assert_eq!(hex::encode_upper(cmac(&key, &octets(text)[..length])), expected);
         }
+    }
+
+    fn operated<const N: usize>(
+        key: &impl BlockCipher<N>,
+        operation: &str,
+        iv: &[u8],
+        data: &[u8],
+    ) -> Vec<u8> {
+        let iv = || iv.try_into().unwrap();
+        match operation.split_once(' ').unwrap().1 {
+            "ecb encrypt" => ecb_encrypt(key, data).unwrap(),
+            "ecb decrypt" => ecb_decrypt(key, data).unwrap().to_vec(),
+            "cbc encrypt" => cbc_encrypt(key, iv(), data).unwrap(),
+            _ => cbc_decrypt(key, iv(), data).unwrap().to_vec(),
+        }
+    }
+
+    /// Two thousand cases of each operation, with keys of every length.
+    #[test]
+    fn psec_agrees() {
+        let operations = [
+            "aes ecb encrypt",
+            "aes ecb decrypt",
+            "aes cbc encrypt",
+            "aes cbc decrypt",
+            "des ecb encrypt",
+            "des ecb decrypt",
+            "des cbc encrypt",
+            "des cbc decrypt",
+            "des check value",
+            "des parity",
+        ];
+        let mut chance = judges::Chance::new(10116);
+        let (mut cases, mut ours) = (Vec::new(), Vec::new());
+        for round in 0..2000 * operations.len() {
+            let (operation, parts) = (operations[round % operations.len()], chance.within(1, 3));
+            let is_aes = operation.starts_with("aes");
+            let (octets, block) = if is_aes { (8 + 8 * parts, 16) } else { (8 * parts, 8) };
+            let (key, iv, blocks) = (chance.octets(octets), chance.octets(block), chance.within(1, 12));
+            let data = chance.octets(block * blocks);
+            let computed = match operation {
+                "des check value" => DesKey::new(&key).unwrap().check_value().to_vec(),
+                "des parity" => {
+                    let mut odd = key.clone();
+                    des::set_odd_parity(&mut odd);
+                    odd
+                }
+                _ if is_aes => operated(&AesKey::new(&key).unwrap(), operation, &iv, &data),
+                _ => operated(&DesKey::new(&key).unwrap(), operation, &iv, &data),
+            };
+            let octets = [&key, &iv, &data].map(hex::encode);
+            cases.push([operation.into()].into_iter().chain(octets).collect());
+            ours.push(hex::encode(computed));
+        }
+        judges::agree(include_str!("judges/cipher.py"), &cases, &ours);
     }
 
     #[test]

@@ -326,6 +326,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2000))]
+
         #[test]
         fn openssl_agrees(key in proptest::array::uniform24(0u8..), data in proptest::array::uniform16(0u8..)) {
             for length in [8, 16, 24] {

@@ -695,10 +695,16 @@ mod tests {
             let answer = cvn.answer(&keys.cryptogram, &transaction, &response).unwrap();
             let (pin, current) = (Pin::parse(&new).unwrap(), Pin::parse(&old).ok());
             let change = cvn.pin_change(&keys, &transaction, &pin, current.as_ref()).unwrap();
-            ours.push(hexed([transaction.cryptogram.as_slice(), &answer[..octets], &change].concat()));
+            let length = chance.within(1, 40);
+            let script = chance.octets(length);
+            let command = Command { header: [0x84, 0x24, 0, 0, 8], data: &script };
+            let mac = cvn.script_mac(&keys.integrity, &transaction, command, 8).unwrap();
+            let enciphered = cvn.encipher(&keys.confidentiality, &transaction, &script).unwrap();
+            let whole = [transaction.cryptogram.as_slice(), &answer[..octets], &change, &mac, &enciphered];
+            ours.push(hexed(whole.concat()));
             let [cryptogram, integrity, confidentiality] = issuer.map(hex::encode);
-            let words =
-                [cryptogram, integrity, confidentiality, name.into(), pan, format!("{psn:02}"), new, old];
+            let (psn, script) = (format!("{psn:02}"), hex::encode(script));
+            let words = [cryptogram, integrity, confidentiality, name.into(), pan, psn, new, old, script];
             let values = values.into_iter().chain([iad, arc, csu, proprietary]).map(hex::encode);
             cases.push(["suite".into()].into_iter().chain(words).chain(values).collect());
         }

@@ -494,6 +494,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2000))]
+
         #[test]
         fn openssl_agrees_on_sm2(
             clear in proptest::array::uniform32(1u8..),

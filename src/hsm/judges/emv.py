@@ -18,8 +18,8 @@ def tree(key, atc, height, branch, iv):
     return kd.derive_emv2000_tree_sk(key, octets(atc), int(height), int(branch), octets(iv))
 
 
-def suite(smi, smc, name, pan, psn, pin, current, *values):
-    """Cryptogram, answer and PIN change: the classes of pyemv take different arguments each."""
+def suite(smi, smc, name, pan, psn, pin, current, script, *values):
+    """Cryptogram, answer, PIN change, MAC and encipherment of a script: the classes of pyemv take different arguments each."""
     card = getattr(cvn, name)(suite.key, octets(smi), octets(smc), pan, psn)
     names = ("9f02", "9f03", "9f1a", "95", "5f2a", "9a", "9c", "9f37", "82", "9f36")
     have = {"tag_" + tag: octets(value) for tag, value in zip(names, values)}
@@ -36,7 +36,16 @@ def suite(smi, smc, name, pan, psn, pin, current, *values):
         return function(**{name: have[name] for name in wanted})
 
     have["tag_9f26"] = call(card.generate_ac)
-    return have["tag_9f26"] + call(card.generate_arpc) + call(card.generate_pin_change_command)
+    have["command_header"], have["command_data"] = octets("8424000008"), octets(script)
+    return b"".join(
+        [
+            have["tag_9f26"],
+            call(card.generate_arpc),
+            call(card.generate_pin_change_command),
+            call(card.generate_command_mac),
+            call(card.encrypt_command_data),
+        ]
+    )
 
 
 def run(operation, key, *rest):

@@ -1,11 +1,11 @@
-"""MACs of ISO/IEC 9797-1 by psec: padding method, key, data."""
+"""MACs of ISO/IEC 9797-1 by psec: algorithm, padding method, key, data."""
 import sys
 from psec import mac
 
 for line in sys.stdin:
-    padding, key, data = line.rstrip("\n").split("\t")
+    algorithm, padding, key, data = line.rstrip("\n").split("\t")
     padding, key, data = int(padding), bytes.fromhex(key), bytes.fromhex(data)
-    if len(key) == 8:
+    if algorithm == "1":
         found = mac.generate_cbc_mac(key, data, padding)
     else:
         found = mac.generate_retail_mac(key[:8], key[8:], data, padding)

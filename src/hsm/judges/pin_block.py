@@ -9,6 +9,13 @@ def answer(operation, pan, *words):
         return pinblock.encode_pinblock_iso_0(words[0], pan).hex()
     if operation == "encode 2":
         return pinblock.encode_pinblock_iso_2(words[0]).hex()
+    if operation == "encode 3":
+        letters = iter(words[1])
+        with mock.patch.object(pinblock._secrets, "choice", lambda among: next(letters)):
+            return pinblock.encode_pinblock_iso_3(words[0], pan).hex()
+    if operation == "encipher 4":
+        with mock.patch.object(pinblock, "_urandom", lambda count: bytes.fromhex(words[0])):
+            return pinblock.encipher_pinblock_iso_4(bytes.fromhex(words[2]), words[1], pan).hex()
     if operation == "pan field":
         return pinblock.encode_pan_field_iso_4(pan).hex()
     if operation == "fields 4":
