@@ -24,6 +24,7 @@ pub struct Health {
     store_writable: AtomicBool,
     keys_loaded: AtomicBool,
     links_up: AtomicUsize,
+    without_hsm: AtomicUsize,
     draining: AtomicBool,
 }
 
@@ -49,6 +50,18 @@ impl Health {
         let _ = self.links_up.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |up| up.checked_sub(1));
     }
 
+    /// A worker has no HSM that answers.
+    pub fn hsm_went_down(&self) {
+        self.without_hsm.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A worker that had none has one again.
+    pub fn hsm_came_up(&self) {
+        // As with links.
+        let _ =
+            self.without_hsm.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |down| down.checked_sub(1));
+    }
+
     /// The daemon takes no new terminals any more.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -61,6 +74,7 @@ impl Health {
             (self.draining.load(Ordering::Relaxed), "draining"),
             (!self.store_writable.load(Ordering::Relaxed), "store is not writable"),
             (!self.keys_loaded.load(Ordering::Relaxed), "keys are not loaded"),
+            (self.without_hsm.load(Ordering::Relaxed) > 0, "no HSM answers"),
             (self.links_up.load(Ordering::Relaxed) == 0, "no issuer link is up"),
         ];
         parts.into_iter().filter_map(|(missing, what)| missing.then_some(what)).collect()
@@ -155,11 +169,14 @@ mod tests {
     #[test]
     fn readiness_names_what_is_missing() {
         type Row = (&'static str, fn(&Health), &'static str);
-        let rows: [Row; 7] = [
+        let rows: [Row; 10] = [
             ("at start", |_| {}, "store is not writable\nkeys are not loaded\nno issuer link is up"),
             ("store", |h| h.set_store_writable(true), "keys are not loaded\nno issuer link is up"),
             ("keys", |h| h.set_keys_loaded(true), "no issuer link is up"),
             ("link", Health::link_came_up, ""),
+            ("workers without an HSM", |h| (h.hsm_went_down(), h.hsm_went_down()).1, "no HSM answers"),
+            ("one has one again", Health::hsm_came_up, "no HSM answers"),
+            ("all have", |h| (h.hsm_came_up(), h.hsm_came_up()).1, ""),
             ("link gone", Health::link_went_down, "no issuer link is up"),
             ("gone twice, back once", |h| (h.link_went_down(), h.link_came_up()).1, ""),
             ("draining", Health::start_draining, "draining"),

@@ -50,6 +50,8 @@ pub const COMMIT_SECONDS: &str = "tollgate_store_commit_seconds";
 pub const STORE_QUEUE: &str = "tollgate_store_queue";
 /// Verbs of the HSM; labels `verb`, `result`.
 pub const HSM_VERBS: &str = "tollgate_hsm_verbs_total";
+/// Connections to devices that answer.
+pub const HSM_CONNECTIONS: &str = "tollgate_hsm_connections";
 
 /// How a figure moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,7 @@ const FIGURES: &[Figure] = &[
     figure(COMMIT_ROWS, Shape::Histogram, Unit::Count, "Operations per commit of the store."),
     figure(COMMIT_SECONDS, Shape::Histogram, Unit::Seconds, "Time of one commit of the store, flush included."),
     figure(STORE_QUEUE, Shape::Gauge, Unit::Count, "Operations that wait for the store's next commit."),
+    figure(HSM_CONNECTIONS, Shape::Gauge, Unit::Count, "Connections to HSMs that answer."),
     figure(HSM_VERBS, Shape::Counter, Unit::Count, "Verbs asked of the HSM, by result."),
 ];
 
@@ -214,6 +217,11 @@ pub fn zone_key_change(issuer: &str, key: &'static str, result: &'static str) {
 /// How many store-and-forward entries wait for an issuer.
 pub fn saf_depth(issuer: &str, entries: usize) {
     gauge!(SAF_DEPTH, "issuer" => issuer.to_owned()).set(float(entries));
+}
+
+/// A worker had so many connections to devices that answer, and has so many now.
+pub fn hsm_connections(before: usize, now: usize) {
+    gauge!(HSM_CONNECTIONS).increment(float(now) - float(before));
 }
 
 /// A verb of the HSM ended.

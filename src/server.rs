@@ -365,7 +365,7 @@ async fn build_switch(ground: &Arc<Ground>) -> Result<Rc<Switch>> {
     Ok(Rc::new(Switch {
         options: ground.options.flow.clone(),
         clock: ground.clock.clone(),
-        hsm: ground.hsms.of_worker().await?,
+        hsm: ground.hsms.of_worker(&ground.health).await?,
         store,
         shared: Arc::clone(&ground.shared),
         numbers: Numbers::new(Arc::clone(&ground.ids)),

@@ -96,6 +96,14 @@ impl SoftHsm {
         self.audit.as_ref().map_or(Ok(()), |audit| audit.done(operation, key))
     }
 
+    /// The same for who is in a hurry: the disk is waited for on a thread for that, where the runtime has one.
+    async fn record_aside(&self, operation: Operation, key: KeyName) -> Result<(), HsmError> {
+        let Some(audit) = self.audit.clone() else { return Ok(()) };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return audit.done(operation, &key) };
+        let written = runtime.spawn_blocking(move || audit.done(operation, &key)).await;
+        written.unwrap_or(Err(HsmError::Failure("audit record")))
+    }
+
     /// Records an error that is a refusal for a key's sake, and hands it on.
     pub(super) fn refused(&self, operation: Operation, key: &KeyName, error: HsmError) -> HsmError {
         if let (Some(audit), Some(word)) = (&self.audit, audit::refusal(error)) {
@@ -226,7 +234,8 @@ impl SoftHsm {
         Ok(pin_block::decode_iso0(&clear, pan)?.is(reference))
     }
 
-    fn make_keys(&self, tmk: &Key<Tmk>, form: KeyForm) -> Result<IssuedKeys, HsmError> {
+    /// New working keys, and what a record says of them.
+    fn make_keys(&self, tmk: &Key<Tmk>, form: KeyForm) -> Result<(IssuedKeys, KeyName), HsmError> {
         let tmk = self.held(tmk)?;
         let layout = Layout::of(form).ok_or(HsmError::Input("this form holds no keys"))?;
         let tpk = self.draw(layout.tpk)?;
@@ -239,8 +248,7 @@ impl SoftHsm {
             tdk: tdk.map(|key| self.wrap_for(&key)).transpose()?,
         };
         let name = KeyName::checked(Usage::Tak, &DesKey::new(&tak)?.kcv());
-        self.record(Operation::Issue, &name)?;
-        Ok(issued)
+        Ok((issued, name))
     }
 
     /// Draws a new DES key.
@@ -280,7 +288,11 @@ impl Hsm for SoftHsm {
     }
 
     fn issue_keys<'a>(&'a self, tmk: &'a Key<Tmk>, form: KeyForm) -> Verb<'a, IssuedKeys> {
-        Box::pin(async move { self.make_keys(tmk, form) })
+        Box::pin(async move {
+            let (issued, name) = self.make_keys(tmk, form)?;
+            self.record_aside(Operation::Issue, name).await?;
+            Ok(issued)
+        })
     }
 
     fn make_zone_key<'a>(&'a self, zmk: &'a Key<Zmk>, of: ZoneUse) -> Verb<'a, ZoneKey> {

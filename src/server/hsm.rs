@@ -2,16 +2,19 @@
 
 use super::PATIENCE;
 use crate::clock::Clock;
+use crate::console::Health;
 use crate::hsm::audit::{Audit, KeyName, Operation};
 use crate::hsm::host_client::{Dial, Dialing, HostClient, Hosts, Stream};
 use crate::hsm::lmk::DataKey;
 use crate::hsm::{Hsm, LmkError, LmkFile, LmkRing, LmkSettings, SoftHsm};
 use crate::link;
+use crate::metrics;
 use crate::tls::ClientTls;
 use crate::transaction::NodeId;
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// Which HSM.
@@ -106,16 +109,37 @@ impl Hsms {
 
     /// One worker's, on whose runtime this is called. A device that does not answer yet may do so later: until then
     /// what needs it is refused.
-    pub(super) async fn of_worker(&self) -> Result<Arc<dyn Hsm>> {
+    pub(super) async fn of_worker(&self, health: &Arc<Health>) -> Result<Arc<dyn Hsm>> {
         match self {
             Self::Software(hsm) => Ok(Arc::<SoftHsm>::clone(hsm)),
             Self::Devices(data, devices) => {
                 let client = HostClient::start(data, devices.clone())?;
+                tokio::spawn(follow(client.connections(), Arc::clone(health)));
                 if !client.ready(PATIENCE).await {
                     tracing::error!("no HSM answers yet: what needs keys is refused until one does");
                 }
                 Ok(Arc::new(client))
             }
+        }
+    }
+}
+
+/// Tells of a worker's connections to devices, for as long as it has any to speak of.
+async fn follow(mut connections: watch::Receiver<usize>, health: Arc<Health>) {
+    let mut told = 0;
+    health.hsm_went_down();
+    loop {
+        let up = *connections.borrow_and_update();
+        metrics::hsm_connections(told, up);
+        match (told, up) {
+            (0, 1..) => health.hsm_came_up(),
+            (1.., 0) => health.hsm_went_down(),
+            (_, _) => {}
+        }
+        told = up;
+        if connections.changed().await.is_err() {
+            metrics::hsm_connections(told, 0);
+            return;
         }
     }
 }

@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
 /// A connection, whatever it goes through.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -109,6 +110,12 @@ impl HostClient {
     /// Waits until a device answers; whether one does within the time.
     pub async fn ready(&self, within: Duration) -> bool {
         self.pool.ready(within).await
+    }
+
+    /// How many connections to devices answer, as it changes.
+    #[must_use]
+    pub fn connections(&self) -> watch::Receiver<usize> {
+        self.pool.watch()
     }
 
     fn command(&self, letters: [u8; 2]) -> Command {

@@ -42,7 +42,6 @@ impl Pool {
     }
 
     /// How many lines are up.
-    #[cfg(test)]
     pub(super) fn watch(&self) -> watch::Receiver<usize> {
         self.up.clone()
     }
