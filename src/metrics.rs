@@ -221,7 +221,8 @@ pub fn saf_depth(issuer: &str, entries: usize) {
 
 /// A worker had so many connections to devices that answer, and has so many now.
 pub fn hsm_connections(before: usize, now: usize) {
-    gauge!(HSM_CONNECTIONS).increment(float(now) - float(before));
+    gauge!(HSM_CONNECTIONS).increment(float(now.saturating_sub(before)));
+    gauge!(HSM_CONNECTIONS).decrement(float(before.saturating_sub(now)));
 }
 
 /// A verb of the HSM ended.

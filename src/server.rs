@@ -20,7 +20,8 @@ use crate::console::{self, Health};
 use crate::crash;
 use crate::dialect::{Dialect, issuer as issuer_dialect};
 use crate::flow::{self, FlowOptions, IssuerLinkDialect, Link, Numbers, Shared, Switch, TerminalFrames};
-use crate::hsm::LmkRing;
+use crate::hsm::audit::{KeyName, Operation};
+use crate::hsm::{LmkRing, SoftHsm};
 use crate::link::{self, Late, LinkClient, LinkOptions, LinkState, ListenerOptions, Sharing};
 use crate::metrics::{self, MetricsHandle};
 use crate::store::{self, Backend, CommitPoint, Engine, EngineOptions, Op, Outcome, Reader, StoreOptions};
@@ -122,7 +123,7 @@ pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>)
     let metrics = metrics::install().context("metrics")?;
     let clock = Clock::system(options.utc_offset_minutes).context("utc_offset_minutes is out of range")?;
     let hsms = Hsms::open(&options.hsm, &clock, options.flow.node)?;
-    let lmks = hsms.lmks();
+    let software = hsms.software();
     let (mut backend, mut reader) = store::open(&options.store).context("cannot open the store")?;
     let ids = Arc::new(TxnIds::new(options.flow.node.0));
     recover(backend.as_mut(), reader.as_mut(), &options, &clock, &ids)?;
@@ -145,7 +146,7 @@ pub fn run(options: ServerOptions, ready: impl FnOnce(&Addresses) -> Result<()>)
         health: Arc::clone(&health),
         shutdown: shutdown.clone(),
     });
-    let directory = follow_directory((reader, lmks), shared, shutdown.clone())?;
+    let directory = follow_directory((reader, software), shared, shutdown.clone())?;
     let workers = start_workers(&ground, listeners)?;
     let signals = EndSignals::watch()?;
     ready(&addresses)?;
@@ -232,7 +233,7 @@ fn serve_console(
 /// Rereads the reference data, and first the LMKs that its key blocks may be under, when the store's revision
 /// moves.
 fn follow_directory(
-    (mut reader, lmks): (Box<dyn Reader>, Option<Arc<LmkRing>>),
+    (mut reader, hsm): (Box<dyn Reader>, Option<Arc<SoftHsm>>),
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<()>> {
@@ -240,13 +241,15 @@ fn follow_directory(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let Ok(runtime) = runtime else { return };
         let mut ticks: u32 = 0;
+        let mut known = hsm.as_ref().map(|hsm| hsm.lmks().check_values()).unwrap_or_default();
         while runtime
             .block_on(async { tokio::time::timeout(REVISION_POLL, shutdown.cancelled()).await.is_err() })
         {
             let moved = reader.day().map(|(_, revision)| revision != shared.directory().revision);
             ticks = ticks.wrapping_add(1);
-            if let Some(lmks) = &lmks {
-                follow_lmks(lmks, matches!(moved, Ok(true)), ticks);
+            if let Some(hsm) = &hsm {
+                follow_lmks(&hsm.lmks(), matches!(moved, Ok(true)), ticks);
+                record_lmks(hsm, &mut known);
             }
             match moved.and_then(|moved| if moved { reader.directory().map(Some) } else { Ok(None) }) {
                 Ok(Some(read)) => shared.reload(&read),
@@ -266,6 +269,18 @@ fn follow_lmks(lmks: &LmkRing, moved: bool, ticks: u32) {
     if let Err(error) = learnt.and(swept) {
         tracing::error!(%error, "the LMK file could not be reread");
     }
+}
+
+/// Records the LMKs that were learnt, whoever learnt them.
+fn record_lmks(hsm: &SoftHsm, known: &mut Vec<String>) {
+    let now = hsm.lmks().check_values();
+    if let Some(audit) = hsm.audit() {
+        for check_value in now.iter().filter(|check_value| !known.contains(check_value)) {
+            // What cannot be written has been told.
+            let _ = audit.done(Operation::LoadLmk, &KeyName::text(check_value.as_bytes()));
+        }
+    }
+    *known = now;
 }
 
 /// How many entries wait for each issuer.

@@ -1,6 +1,6 @@
 //! `tollgate hsm`: the software HSM behind host commands.
 
-use super::key::{UsageArg, component};
+use super::key::{OtherCheckValue, UsageArg, component};
 use super::{Place, clock};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
@@ -181,12 +181,12 @@ impl HsmVerb {
             HsmVerb::Serve(serve) => serve.run(place, out),
             HsmVerb::Audit(verb) => verb.run(out),
             HsmVerb::Form { usage, components, test_lmk } => {
-                let parts: Vec<_> =
-                    components.iter().map(|file| component(file, Algorithm::Des)).collect::<Result<_>>()?;
+                let parts: Result<Vec<_>> =
+                    components.iter().map(|file| component(file, Algorithm::Des)).collect();
                 let (block, kcv) = if *test_lmk {
-                    form_for_device(None, usage.usage().0, &parts)?
+                    form_for_device(None, usage.usage().0, &parts?)?
                 } else {
-                    form(&place.load(&Overrides::default())?, usage.usage().0, &parts)?
+                    form(&place.load(&Overrides::default())?, usage.usage().0, parts)?
                 };
                 writeln!(out, "{}  {kcv}", block.as_str())?;
                 Ok(0)
@@ -196,12 +196,19 @@ impl HsmVerb {
 }
 
 /// Forms a key under the configured LMK, and records it, or why there is none.
-fn form(config: &Config, usage: Usage, components: &[Zeroizing<Vec<u8>>]) -> Result<(KeyBlock, String)> {
+fn form(
+    config: &Config,
+    usage: Usage,
+    components: Result<Vec<Zeroizing<Vec<u8>>>>,
+) -> Result<(KeyBlock, String)> {
     let keys = own_lmk(config)?;
     let path = &config.hsm.audit_file;
     let audit =
         Audit::open(path, clock(config)?, config.node.id).with_context(|| path.display().to_string())?;
-    let formed = form_for_device(Some(&keys.data), usage, components);
+    if components.as_ref().is_err_and(|error| error.is::<OtherCheckValue>()) {
+        audit.refused(Operation::Form, &KeyName::for_usage(usage), "check-value");
+    }
+    let formed = form_for_device(Some(&keys.data), usage, &components?);
     match &formed {
         Ok((block, kcv)) => {
             let header = block.as_str().as_bytes().get(..16).unwrap_or_default();

@@ -5,6 +5,7 @@
 
 use super::Tools;
 use crate::hsm::aes::AesKey;
+use crate::hsm::audit::Operation;
 use crate::hsm::host_client::HostClient;
 use crate::hsm::{Algorithm, DesKey, HsmError, Key, KeyBlock, KeyKind, Usage};
 use crate::server;
@@ -181,14 +182,17 @@ pub(super) fn run(tools: &mut Tools, verb: &KeyVerb, out: &mut dyn Write) -> any
                 }
                 (_, _) => {
                     let algorithm = (*algorithm).into();
-                    let parts: Vec<_> = components
-                        .iter()
-                        .map(|file| component(file, algorithm))
-                        .collect::<anyhow::Result<_>>()?;
-                    hsm.import_components(usage, algorithm, &parts)?
+                    let parts = components.iter().map(|file| component(file, algorithm));
+                    let parts: anyhow::Result<Vec<_>> = parts.collect();
+                    if parts.as_ref().is_err_and(|error| error.is::<OtherCheckValue>()) {
+                        hsm.refuse_check_value(Operation::Form, usage, "");
+                    }
+                    hsm.import_components(usage, algorithm, &parts?)?
                 }
             };
             if let Some(want) = kcv.as_ref().filter(|want| !want.eq_ignore_ascii_case(&came.1)) {
+                let operation = if block.is_some() { Operation::Import } else { Operation::Form };
+                hsm.refuse_check_value(operation, usage, &came.1);
                 bail!("the key's check value is {}, not {want}", came.1);
             }
             keep(tools, name, word, came, out)?;
@@ -284,6 +288,11 @@ fn named(tools: &mut Tools, name: &str) -> anyhow::Result<KeyBlock> {
     Ok(KeyBlock::new(key.block))
 }
 
+/// A component is not the one that its file says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct OtherCheckValue(String);
+
 /// A component and the check value that its custodian wrote under it.
 pub(super) fn component(file: &Path, algorithm: Algorithm) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -299,7 +308,8 @@ pub(super) fn component(file: &Path, algorithm: Algorithm) -> anyhow::Result<Zer
             Algorithm::Aes => AesKey::new(&octets)?.kcv(),
         };
         if !want.eq_ignore_ascii_case(&kcv) {
-            bail!("{}: the component's check value is {kcv}, not {want}", file.display());
+            let found = format!("{}: the component's check value is {kcv}, not {want}", file.display());
+            return Err(OtherCheckValue(found).into());
         }
     }
     Ok(octets)

@@ -91,6 +91,18 @@ impl SoftHsm {
         Self { audit: Some(audit), ..self }
     }
 
+    /// Where it records.
+    #[must_use]
+    pub fn audit(&self) -> Option<Arc<Audit>> {
+        self.audit.clone()
+    }
+
+    /// Records that a key is not taken because its check value, or a component's, is not the one that is said.
+    pub fn refuse_check_value(&self, operation: Operation, usage: Usage, found: &str) {
+        let error = HsmError::Key(KeyDefect::CheckValue);
+        self.refused(operation, &KeyName::checked(usage, found), error);
+    }
+
     /// Records what was done with a key, durably.
     pub(super) fn record(&self, operation: Operation, key: &KeyName) -> Result<(), HsmError> {
         self.audit.as_ref().map_or(Ok(()), |audit| audit.done(operation, key))

@@ -6,7 +6,7 @@ use crate::console::Health;
 use crate::hsm::audit::{Audit, KeyName, Operation};
 use crate::hsm::host_client::{Dial, Dialing, HostClient, Hosts, Stream};
 use crate::hsm::lmk::DataKey;
-use crate::hsm::{Hsm, LmkError, LmkFile, LmkRing, LmkSettings, SoftHsm};
+use crate::hsm::{Hsm, LmkError, LmkFile, LmkSettings, SoftHsm};
 use crate::link;
 use crate::metrics;
 use crate::tls::ClientTls;
@@ -99,10 +99,10 @@ impl Hsms {
         }
     }
 
-    /// The LMKs that key blocks of this process are under.
-    pub(super) fn lmks(&self) -> Option<Arc<LmkRing>> {
+    /// The one of this process.
+    pub(super) fn software(&self) -> Option<Arc<SoftHsm>> {
         match self {
-            Self::Software(hsm) => Some(hsm.lmks()),
+            Self::Software(hsm) => Some(Arc::clone(hsm)),
             Self::Devices(..) => None,
         }
     }

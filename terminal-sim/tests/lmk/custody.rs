@@ -103,6 +103,9 @@ fn custodians_form_the_lmk_and_a_passphrase_seals_it() {
     let house = House::new("passphrase_file = \"@/passphrase\"\n");
     house.put("other", "another long passphrase\n");
     house.put("short", "too short\n");
+    house.put("a", "AE8F54BA29CD2CC73883D373DFF7A8B5\n");
+    house.put("b", "75B6A89BC7946DD06186A89DCE9B5D9B\n");
+    house.put("wrong", "75B6A89BC7946DD06186A89DCE9B5D9B\n000000\n");
     house.table(&[
         ("lmk status", Err("lmk: No such file")),
         ("lmk component --out @/1", Ok("component  ")),
@@ -116,6 +119,16 @@ fn custodians_form_the_lmk_and_a_passphrase_seals_it() {
         ("lmk status", Ok("protection  passphrase\n")),
         ("lmk status --json", Ok("\"memory_kib\":65536,\"passes\":3,\"lanes\":1")),
         ("key generate --name k --usage zpk", Ok("k  zpk  ")),
+        (
+            "key import --name p --usage zpk --component @/a --component @/wrong",
+            Err("the component's check value is"),
+        ),
+        (
+            "key import --name p --usage zpk --component @/a --component @/b --kcv 000000",
+            Err("2AE082, not 000000"),
+        ),
+        ("hsm form --usage zpk --component @/a --component @/wrong", Err("the component's check value is")),
+        ("hsm form --usage zpk --component @/a --component @/b", Ok("  2AE082\n")),
         ("lmk passphrase --new-file @/short", Err("at least 12 characters")),
         ("lmk passphrase --new-file @/other", Ok("  passphrase\n")),
         ("key generate --name l --usage zpk", Err("wrong passphrase, or the file is altered")),
@@ -146,6 +159,8 @@ fn custodians_form_the_lmk_and_a_passphrase_seals_it() {
         ("drop-lmk", "done"),
     ];
     assert_eq!(house.recorded("-lmk"), of_lmk.map(|(what, came)| format!("{what} {came}")));
+    let formed = ["form check-value", "form done", "form check-value", "form check-value", "form done"];
+    assert_eq!(house.recorded("form"), formed);
     house.configure("");
     house.table(&[("key generate --name n --usage zpk", Err("hsm.passphrase_file"))]);
     fs::set_permissions(house.path("other"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -149,6 +149,12 @@ fn the_lmk_is_replaced_while_payments_go_on() {
                 assert_eq!(status(&shared).await["former"], Value::Null);
                 sold.more(30).await;
             }
+            // The switch has recorded each as it learnt it: nothing else here loads one.
+            let record = std::fs::read_to_string(shared.dir.join("audit.jsonl")).unwrap();
+            for check_value in &seen {
+                let loaded = format!("\"operation\":\"load-lmk\",\"usage\":\"\",\"key\":{check_value},");
+                assert!(record.contains(&loaded), "{check_value}");
+            }
             stop.send(()).unwrap();
             while let Some(ended) = selling.join_next().await {
                 ended.unwrap();
