@@ -484,6 +484,8 @@ mod tests {
             issuer_outcome("BANK", IssuerOutcome::Late);
             zone_key_change("BANK", "zak", "agreed");
             saf_depth("BANK", 3);
+            hsm_connections(0, 3);
+            hsm_connections(3, 2);
             hsm_verb("open", "ok");
             let terminal = TerminalMeter::new("edc");
             terminal.opened();
@@ -511,6 +513,7 @@ mod tests {
             r#"tollgate_issuer_outcomes_total{issuer="BANK",outcome="shed"} 0"#,
             r#"tollgate_zone_key_changes_total{issuer="BANK",key="zak",result="agreed"} 1"#,
             r#"tollgate_saf_depth{issuer="BANK"} 3"#,
+            "tollgate_hsm_connections 2",
             r#"tollgate_hsm_verbs_total{verb="open",result="ok"} 1"#,
             r#"tollgate_connections{dialect="edc"} 1"#,
             r#"tollgate_frames_total{dialect="edc"} 1"#,
