@@ -11,7 +11,7 @@ use crate::hsm::host_command::{AttemptLimits, HostHsm, Permit};
 use crate::hsm::{Algorithm, KeyBlock, LmkKeys, Usage};
 use crate::server::{EndSignals, lmk_file};
 use crate::tls::{ServerTls, ServerTlsFiles};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -277,6 +277,9 @@ impl Serve {
                 Some(file) => hsm.with_audit(Arc::new(audit(file, None)?)),
                 None => hsm,
             });
+        }
+        if self.permits.iter().any(|permit| permit.permit() == Permit::VariantKeys) {
+            bail!("--permit variant-keys: only the public test LMKs have a variant LMK (--test-lmk)");
         }
         let config = place.load(&Overrides::default())?;
         super::run::make_folders(&config)?;

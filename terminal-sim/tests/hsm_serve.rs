@@ -62,8 +62,11 @@ fn it_ends_gracefully_on_either_signal() {
 
 #[test]
 fn what_it_cannot_serve_with_is_told() {
-    let rows: [(&[&str], &str); 5] = [
+    let rows: [(&[&str], &str); 8] = [
         (&["--config", "/nowhere/t.toml"], "/nowhere/t.toml"),
+        (&["--permit", "variant-keys"], "only the public test LMKs"),
+        (&["--test-lmk", "--permit", "all"], "x917-export"),
+        (&["--test-lmk", "--disable", "EE,QQ"], "one of B2 NC"),
         (&["--test-lmk", "--tls-certificate", "/nowhere/c.pem"], "--tls-key"),
         (&["--test-lmk", "--tls-client-ca", "/nowhere/c.pem"], "--tls-certificate"),
         (

@@ -59,6 +59,8 @@ pub struct Server {
 
 /// How long to wait before a connection is accepted again when none could be.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Threads of a worker that wait for records to be on disk: one is written at a time.
+const RECORDING: usize = 2;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
 /// A peer that vanished without a word is noticed after some two minutes.
@@ -114,7 +116,7 @@ pub fn serve(server: &Server, listener: std::net::TcpListener, stop: &Cancellati
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+    Builder::new_current_thread().max_blocking_threads(RECORDING).enable_all().build()
 }
 
 /// Accepts for ever.
