@@ -173,15 +173,15 @@ impl Sm2PublicKey {
     /// itself, never to be used again.
     ///
     /// # Errors
-    /// [`HsmError::Input`] for no message, and for a number that is zero or beyond the group's order: draw
-    /// another.
+    /// [`HsmError::Input`] for no message, and for a number that is zero, beyond the group's order, or would
+    /// leave the message in clear (step A5; one of 256 with a single octet): draw another.
     pub fn encrypt(&self, message: &[u8], random: &[u8; 32]) -> Result<Vec<u8>, HsmError> {
         if message.is_empty() {
             return Err(HsmError::Input("there is nothing to encrypt"));
         }
         let key = EncryptingKey::new(self.0);
         key.encrypt(&mut Once::new(random), message)
-            .map_err(|_| HsmError::Input("one-time number is not of its range"))
+            .map_err(|_| HsmError::Input("one-time number cannot be used"))
     }
 }
 
@@ -373,12 +373,30 @@ mod tests {
             assert_eq!(key.decrypt(&cipher[..octet]).err(), Some(HsmError::Mismatch), "octet {octet}");
         }
         let public = key.public_key();
-        let range = HsmError::Input("one-time number is not of its range");
+        let unusable = HsmError::Input("one-time number cannot be used");
         for random in [[0; 32], [0xFF; 32]] {
-            assert_eq!(public.encrypt(message, &random), Err(range));
+            assert_eq!(public.encrypt(message, &random), Err(unusable));
         }
         let nothing = HsmError::Input("there is nothing to encrypt");
         assert_eq!(public.encrypt(&[], &octets(ONE_TIME)), Err(nothing));
+    }
+
+    #[test]
+    fn a_number_that_leaves_the_message_in_clear_is_refused() {
+        let (public, clear) = (private().public_key(), [0x5A]);
+        let mut refused = 0;
+        for number in 1..=1_000_u16 {
+            let mut random = [0; 32];
+            random[30..].copy_from_slice(&number.to_be_bytes());
+            match public.encrypt(&clear, &random) {
+                Ok(cipher) => assert_ne!(cipher[97..], clear, "{number}"),
+                Err(error) => {
+                    assert_eq!(error, HsmError::Input("one-time number cannot be used"), "{number}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!((1..=20).contains(&refused), "{refused} of 1,000");
     }
 
     #[test]
@@ -500,6 +518,7 @@ mod tests {
         fn openssl_agrees_on_sm2(
             clear in proptest::array::uniform32(1u8..),
             random in proptest::array::uniform32(1u8..0xFF),
+            others in proptest::collection::vec(proptest::array::uniform32(1u8..0xFF), 8),
             message in proptest::collection::vec(0u8.., 1..60),
             id in "[ -~]{0,20}",
         ) {
@@ -530,7 +549,9 @@ mod tests {
             let theirs = [padded(theirs.r()), padded(theirs.s())].concat();
             proptest::prop_assert_eq!(public.verify(&id, &message, &theirs), Ok(()));
 
-            let cipher = public.encrypt(&message, &random).unwrap();
+            // One number of 256 leaves a message of one octet in clear and is refused.
+            let mut numbers = std::iter::once(&random).chain(&others);
+            let cipher = numbers.find_map(|number| public.encrypt(&message, number).ok()).unwrap();
             let mut clear = Vec::new();
             judging.decrypt_init().unwrap();
             judging.decrypt_to_vec(&to_der(&cipher), &mut clear).unwrap();
