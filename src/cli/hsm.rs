@@ -211,8 +211,7 @@ fn form(
     let formed = form_for_device(Some(&keys.data), usage, &components?);
     match &formed {
         Ok((block, kcv)) => {
-            let header = block.as_str().as_bytes().get(..16).unwrap_or_default();
-            audit.done(Operation::Form, &KeyName::of_block(header, kcv.as_bytes()))?;
+            audit.done(Operation::Form, &KeyName::of_block(block.as_str().as_bytes(), kcv.as_bytes()))?;
         }
         Err(error) => {
             if let Some(word) = audit::refusal(*error) {

@@ -346,16 +346,18 @@ fn finish(tools: &mut Tools, file: &LmkFile, keys: &LmkKeys, out: &mut dyn Write
     let since = clock(&tools.config)?.now_ms().saturating_sub(former.replaced_ms);
     let mut wait = if done.moved > 0 { GRACE_MS } else { GRACE_MS.saturating_sub(since).min(GRACE_MS) };
     // Until nothing was left to move, and what was moved had the time to become known.
+    let mut is_over = false;
     for _ in 0..PASSES {
         std::thread::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or_default()));
         let again = rewrap(tools, keys)?;
-        let is_over = again.moved == 0;
+        is_over = again.moved == 0;
         done = Done { moved: done.moved + again.moved, ..again };
         if is_over {
             break;
         }
         wait = GRACE_MS;
     }
+    done.unsettled |= !is_over;
     let code = done.say(out)?;
     if code != 0 {
         return Ok(code);

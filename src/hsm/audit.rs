@@ -145,8 +145,8 @@ impl KeyName {
 
     /// A key by its block's header and its check value.
     #[must_use]
-    pub fn of_block(header: &[u8], check_value: &[u8]) -> Self {
-        let text = [shown(header), shown(check_value)].into_iter().filter(|part| !part.is_empty());
+    pub fn of_block(block: &[u8], check_value: &[u8]) -> Self {
+        let text = [shown(block), shown(check_value)].into_iter().filter(|part| !part.is_empty());
         Self { usage: "", text: text.collect::<Vec<_>>().join(" ") }
     }
 

@@ -91,8 +91,8 @@ pub(super) fn serves(usage: Usage, block: &KeyBlock) -> bool {
     block.as_str().get(6..8).is_some_and(|code| codes.contains(&code))
 }
 
-/// Forms a key of components under what host commands derive of an LMK file's data keys, or under the public test LMK, as the console of a
-/// device does. The key block, and the key's check value.
+/// Forms a key of components under what host commands derive of an LMK file's data keys, or under the public test LMK,
+/// as the console of a device does. The key block, and the key's check value.
 ///
 /// # Errors
 /// [`HsmError::Key`] for a defect of the components or of the key they form, [`HsmError::KeyUsage`] when a device has

@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::fields::Fields;
 use super::wrapping::{Family, Key, Place, Zone, narrowed};
-use super::{Answer, Commands, HostHsm, Permit};
+use super::{Answer, Commands, HostHsm};
 use crate::hsm::des;
 use crate::hsm::key_block_header::FullHeader;
 
@@ -26,10 +26,7 @@ fn import(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     let change = if fields.takes(b'&') { Some((fields.array()?, fields.optional_blocks()?)) } else { None };
     let asked = fields.asked()?;
     let place = Place { family, form, lmk: lmk.or(fields.end()?) };
-    if !key.0.starts_with(['S', 'R']) {
-        hsm.permits(Permit::X917Import)?;
-    }
-    let mut key = hsm.zone(family, zmk, &Zone::INCOMING)?.receive(family, key)?;
+    let mut key = hsm.receive(&hsm.zone(family, zmk, &Zone::INCOMING)?, family, key)?;
     if let Some((usage, optional)) = change {
         let header = key.header.as_mut().ok_or(Code::INPUT)?;
         if header.fixed.usage != usage && !NARROWER.contains(&(header.fixed.usage, usage)) {
@@ -146,7 +143,7 @@ mod tests {
     fn received(family: Family, zmk: &str, key: &str) -> String {
         let hsm = hsm();
         let zone = hsm.zone(family, KeyField(zmk), &Zone::INCOMING).ok().unwrap();
-        hex::encode_upper(&*zone.receive(family, KeyField(key)).ok().unwrap().clear)
+        hex::encode_upper(&*hsm.receive(&zone, family, KeyField(key)).ok().unwrap().clear)
     }
 
     /// A key as a block under the LMK, its header in the seven characters of usage to exportability.

@@ -138,7 +138,7 @@ fn named(fields: &[u8]) -> KeyName {
     // A variant key is of whole 16 digits, with a letter or without.
     let check_value = if !is_block && fields.len() % 16 < 2 { 16 } else { 6 };
     let check_value = fields.get(fields.len().saturating_sub(check_value)..).unwrap_or_default();
-    let header = if is_block { fields.get(..16).unwrap_or_default() } else { &[] };
+    let header = if is_block { fields } else { &[] };
     KeyName::of_block(header, check_value.get(..6).unwrap_or_default())
 }
 
@@ -274,8 +274,8 @@ impl HostHsm {
         true
     }
 
-    /// Verifies something of a card, by all that it is known by, under the key of this name, unless too many verifications failed: then nothing is
-    /// computed. Commands that come at once on several threads may each fail before the first of them is counted.
+    /// Verifies something of a card, by all that it is known by, under the key of this name, unless too many
+    /// verifications failed: then nothing is computed. Commands that come at once on several threads may each fail before the first of them is counted.
     fn verified<T, const N: usize>(
         &self,
         key: u64,

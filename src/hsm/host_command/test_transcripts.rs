@@ -136,6 +136,20 @@ pub(super) fn exchanges(rows: &[(String, &str)]) {
     transcript(&rows.iter().map(|(command, answer)| (command.as_str(), *answer)).collect::<Vec<_>>());
 }
 
+/// Commands that are not done unless all of them is there, but for an LMK's number at the end.
+pub(super) fn refused_when_cut(commands: &[String]) {
+    let mut host = Host::connect();
+    for command in commands {
+        let octets = written(command);
+        let end = octets.iter().position(|octet| *octet == b'%').unwrap_or(octets.len());
+        assert!(matches!(host.ask(&octets).get(2..4), Some(b"00" | b"02")), "{command}");
+        for end in 2..end {
+            let answer = host.ask(&octets[..end]);
+            assert!(!matches!(answer.get(2..4), Some(b"00" | b"02")), "{command}, {end} octets of it");
+        }
+    }
+}
+
 /// Commands and the codes of their answers.
 pub(super) fn codes(rows: &[(&str, &str)]) {
     for (command, code) in rows {

@@ -325,9 +325,10 @@ impl HostHsm {
         }
         match form {
             Form::Variant(_) if zone.is_aes => Err(Code::KEY_ALGORITHM),
-            Form::Variant(scheme) => self
-                .permits(Permit::X917Export)
-                .and_then(|()| Ok(encrypt_under_zmk(&zone.clear, scheme, &key.clear)?)),
+            Form::Variant(scheme) => {
+                self.permits(Permit::X917Export)?;
+                Ok(encrypt_under_zmk(&zone.clear, scheme, &key.clear)?)
+            }
             Form::Thales => {
                 let header = FullHeader { context: UNDER_ZMK, ..header()? };
                 Ok(zone.blocks()?.wrap(&header, &key.clear, &self.draw::<16>()?)?)
@@ -339,6 +340,26 @@ impl HostHsm {
                 Ok(format!("R{}", protection.wrap(&header, &key.clear, 0, &self.draw::<16>()?)?))
             }
         }
+    }
+
+    /// A key that came under a zone's.
+    pub(super) fn receive(&self, zone: &Zone, family: Family, key: KeyField<'_>) -> Result<Key, Code> {
+        let (header, clear) = if key.0.starts_with('S') {
+            let (header, clear) = zone.blocks()?.unwrap(key.0)?;
+            (Some(header), clear)
+        } else if let Some(block) = key.0.strip_prefix('R') {
+            let (header, clear) = zone.tr31(block)?.unwrap(block)?;
+            (Some(header), clear)
+        } else if zone.is_aes {
+            return Err(Code::KEY_ALGORITHM);
+        } else {
+            self.permits(Permit::X917Import)?;
+            (None, decrypt_under_zmk(&zone.clear, key.0)?)
+        };
+        if let Some(header) = &header {
+            whole(header.fixed)?;
+        }
+        Ok(Key { family, header, clear })
     }
 }
 
@@ -380,24 +401,5 @@ impl Zone {
             return Err(Code::KEY_ALGORITHM);
         }
         Ok(key_block::Protection::new(version, &self.clear)?)
-    }
-
-    /// A key that came under it.
-    pub(super) fn receive(&self, family: Family, key: KeyField<'_>) -> Result<Key, Code> {
-        let (header, clear) = if key.0.starts_with('S') {
-            let (header, clear) = self.blocks()?.unwrap(key.0)?;
-            (Some(header), clear)
-        } else if let Some(block) = key.0.strip_prefix('R') {
-            let (header, clear) = self.tr31(block)?.unwrap(block)?;
-            (Some(header), clear)
-        } else if self.is_aes {
-            return Err(Code::KEY_ALGORITHM);
-        } else {
-            (None, decrypt_under_zmk(&self.clear, key.0)?)
-        };
-        if let Some(header) = &header {
-            whole(header.fixed)?;
-        }
-        Ok(Key { family, header, clear })
     }
 }

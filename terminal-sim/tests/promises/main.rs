@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::issuer::{Rule, When};
 use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
-use terminal_sim::terminal::{Card, Dialect, KeyForm};
+use terminal_sim::terminal::{Card, Dialect, Fault, KeyForm};
 use tokio::task::{JoinSet, LocalSet};
 
 /// Terminals of each dialect.
@@ -184,6 +184,9 @@ fn spent_keys_ask_for_a_sign_on() {
         let signed_on = terminal.sign_on(KeyForm::DoubleWithTrack).await.unwrap();
         assert_eq!(signed_on.code, "00");
         for round in ["first", "second"] {
+            // What is forged under the terminal's name spends nothing.
+            terminal.inject(Fault::BadMac);
+            assert_eq!(terminal.sale(&holder, 100).await.unwrap().code, "A0", "{round} keys");
             for sale in 1..=3 {
                 let sold = terminal.sale(&holder, 100).await.unwrap();
                 assert_eq!(sold.code, "00", "{round} keys, sale {sale}");
