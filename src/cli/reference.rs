@@ -3,7 +3,8 @@
 //! A verb is a short commit through the store; a running daemon reloads when it sees the revision
 //! move.
 
-use super::Tools;
+use super::{Tools, listing};
+use crate::clock::TxnIds;
 use crate::store::{self, Issuer, Merchant, Op, Outcome, Reference, Route, Terminal, WorkingKeys};
 use crate::transaction::{Currency, IssuerId, Mid, TerminalDialect, Tid};
 use anyhow::{Context, bail};
@@ -377,6 +378,7 @@ fn list_terminals(
         bail!("no terminal {id}");
     }
     for (t, session) in wanted {
+        let issued_ms = session.current.as_ref().map(|keys| TxnIds::made_at_ms(keys.generation));
         let keys = match (&session.current, &t.static_keys) {
             (Some(_), _) => "signed on",
             (None, Some(_)) => "static keys",
@@ -384,13 +386,18 @@ fn list_terminals(
         };
         if json {
             let row = serde_json::json!({"tid": t.tid.trimmed(), "mid": t.mid.trimmed(), "dialect": t.dialect.name(),
-                "currency": t.currency.code(), "keys": keys, "active": t.active});
+                "currency": t.currency.code(), "keys": keys, "keys_issued_ms": issued_ms,
+                "key_uses": issued_ms.map(|_| session.uses), "active": t.active});
             writeln!(out, "{row}")?;
         } else {
             let state = if t.active { "active" } else { "blocked" };
+            let life = issued_ms.map_or_else(String::new, |ms| {
+                let uses = if session.uses > 0 { format!(", {} uses", session.uses) } else { String::new() };
+                format!("  keys of {}{uses}", listing::time(ms))
+            });
             writeln!(
                 out,
-                "{:<8}  {:<15}  {:<12}  {}  {keys:<13}  {state}",
+                "{:<8}  {:<15}  {:<12}  {}  {keys:<13}  {state}{life}",
                 t.tid.trimmed(),
                 t.mid.trimmed(),
                 t.dialect.name(),

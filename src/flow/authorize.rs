@@ -403,6 +403,8 @@ fn taken(outcome: Outcome) -> Taken {
         | Outcome::Lines { .. }
         | Outcome::Saf { .. }
         | Outcome::Reserved(_)
+        | Outcome::KeyUses(_)
+        | Outcome::OtherKeys
         | Outcome::ZoneKey(_)
         | Outcome::NoIssuer
         | Outcome::Recovered(_)

@@ -2,6 +2,7 @@
 //! swapped whole when its revision moves. Working keys beside them, newest first.
 
 use super::Zone;
+use super::key_life::Uses;
 use crate::hsm::{Key, TerminalKeys};
 use crate::route::{Range, RouteTable};
 use crate::store::{Merchant, Session, Terminal, WorkingKeys};
@@ -126,14 +127,18 @@ pub struct Shared {
 struct Held {
     current: Option<TerminalKeys>,
     previous: Option<TerminalKeys>,
-    /// Messages that came since `current` is here.
-    uses: u32,
+    /// Messages under `current`.
+    uses: Uses,
 }
 
 impl Held {
     fn new(session: &Session) -> Self {
         let keys = |keys: &Option<WorkingKeys>| keys.as_ref().map(terminal_keys);
-        Self { current: keys(&session.current), previous: keys(&session.previous), uses: 0 }
+        Self {
+            current: keys(&session.current),
+            previous: keys(&session.previous),
+            uses: Uses::read(session.uses),
+        }
     }
 
     fn generation(&self) -> i64 {
@@ -162,7 +167,7 @@ impl Shared {
             let (known, read) =
                 (sessions.entry((terminal.mid, terminal.tid)).or_default(), Held::new(session));
             if read.generation() >= known.generation() {
-                let uses = if read.generation() == known.generation() { known.uses } else { 0 };
+                let uses = if read.generation() == known.generation() { known.uses } else { read.uses };
                 *known = Held { uses, ..read };
             }
         }
@@ -220,7 +225,7 @@ impl Shared {
     }
 
     /// The working keys that a terminal may be using, newest first: those of its sign-on, else
-    /// those it was given by hand. Counts as a use of them.
+    /// those it was given by hand.
     #[must_use]
     pub fn keys(&self, place: &Place) -> Vec<TerminalKeys> {
         let sessions = self.sessions();
@@ -231,18 +236,27 @@ impl Shared {
         if keys.is_empty() { place.static_keys.iter().cloned().collect() } else { keys }
     }
 
-    /// A message came under the terminal's keys, and nothing was wrong with it: what is forged does not spend them.
-    pub(crate) fn used(&self, place: &Place) {
-        if let Some(held) = self.sessions().get_mut(&(place.terminal.mid, place.terminal.tid)) {
-            held.uses = held.uses.saturating_add(1);
-        }
+    /// The uses of a terminal's newest keys, if they are of this generation: those before them, and those given by
+    /// hand, are not counted.
+    fn with_uses<T>(&self, place: &Place, generation: i64, then: impl FnOnce(&mut Uses) -> T) -> Option<T> {
+        let mut sessions = self.sessions();
+        let held = sessions.get_mut(&(place.terminal.mid, place.terminal.tid));
+        held.filter(|held| held.generation() == generation).map(|held| then(&mut held.uses))
     }
 
-    /// Messages under a generation of keys since this node knows it; those of the generation before count nothing.
-    pub(crate) fn uses(&self, place: &Place, generation: i64) -> u32 {
-        let sessions = self.sessions();
-        let held = sessions.get(&(place.terminal.mid, place.terminal.tid));
-        held.filter(|held| held.generation() == generation).map_or(0, |held| held.uses)
+    /// A message came under a terminal's keys; whether it is counted, as one that was claimed before.
+    pub(super) fn used(&self, place: &Place, generation: i64) -> bool {
+        self.with_uses(place, generation, Uses::take).unwrap_or(true)
+    }
+
+    /// As [`Uses::claimed`].
+    pub(super) fn uses_claimed(&self, place: &Place, generation: i64, count: u32, counted: Option<u64>) {
+        self.with_uses(place, generation, |uses| uses.claimed(count, counted));
+    }
+
+    /// Messages under a generation of keys.
+    pub(super) fn uses(&self, place: &Place, generation: i64) -> u64 {
+        self.with_uses(place, generation, |uses| uses.so_far()).unwrap_or(0)
     }
 
     /// New working keys are durable: they come first from now on.
@@ -250,7 +264,7 @@ impl Shared {
         let mut sessions = self.sessions();
         let held = sessions.entry((mid, tid)).or_default();
         let previous = held.current.take();
-        *held = Held { current: Some(terminal_keys(keys)), previous, uses: 0 };
+        *held = Held { current: Some(terminal_keys(keys)), previous, uses: Uses::default() };
         drop(sessions);
         self.mac_matched(mid, tid);
     }

@@ -245,7 +245,7 @@ impl Switch {
         };
         let opened = self.hsm.open(open).await.map_err(|e| refusal_of(&e))?;
         let matched = keys.get(opened.matched).cloned().ok_or(Refusal::Security)?;
-        self.shared.used(place);
+        self.count_use(place, matched.generation).await;
         if mac.is_some() {
             self.shared.mac_matched(place.terminal.mid, place.terminal.tid);
         }
@@ -279,6 +279,18 @@ impl Switch {
         let keys = KeysInUse { generation: keys.generation, uses };
         let spent = self.options.key_limits.are_spent(keys, arrival.received_ms);
         if spent { Err(Refusal::NotSignedOn) } else { Ok(()) }
+    }
+
+    /// Counts a message under a terminal's keys with which nothing was wrong: what is forged does not spend them.
+    async fn count_use(&self, place: &Place, generation: i64) {
+        let Some(count) = self.options.key_limits.claim() else { return };
+        if self.shared.used(place, generation) {
+            return;
+        }
+        let (mid, tid) = (place.terminal.mid, place.terminal.tid);
+        let done = self.store.submit(Op::ClaimKeyUses { tid, mid, generation, count }).await;
+        let counted = if let Outcome::KeyUses(counted) = done.outcome { Some(counted) } else { None };
+        self.shared.uses_claimed(place, generation, count, counted);
     }
 
     /// The first valid MAC under new keys: the generation before them is dropped.

@@ -249,6 +249,8 @@ fn brief(outcome: &Outcome) -> String {
             format!("saf [{}]{next}", all.join(", "))
         }
         Outcome::Reserved(first) => format!("reserved {first}"),
+        Outcome::KeyUses(uses) => format!("{uses} uses"),
+        Outcome::OtherKeys => "other keys".into(),
         Outcome::ZoneKey(state) => zone_brief(state),
         Outcome::NoIssuer => "no issuer".into(),
         Outcome::Recovered(count) => format!("recovered {count}"),
@@ -1019,6 +1021,7 @@ const CASES: &[fn(&mut Subject)] = &[
     a_slice_answers_in_order,
     a_full_side_refuses,
     working_keys_have_two_generations,
+    uses_of_working_keys_are_claimed,
     reference_data_reads_back,
     key_blocks_move_where_they_still_stand,
     the_day_flips_once,
@@ -1165,6 +1168,28 @@ fn working_keys_have_two_generations(store: &mut Subject) {
     assert_eq!(generations(store), (Some((3, "c-tpk".into())), None));
 }
 
+fn uses_of_working_keys_are_claimed(store: &mut Subject) {
+    let (mid, tid) = (Mid::new(MID).unwrap(), Tid::new(TID).unwrap());
+    let claim = |generation, count| Op::ClaimKeyUses { tid, mid, generation, count };
+    assert_eq!(brief(&store.commit(&claim(1, 5))), "other keys", "before the first sign-on");
+    let rows = [
+        (Some((1, "a")), claim(1, 5), "5 uses", 5),
+        (None, claim(1, 1000), "1005 uses", 1005),
+        (None, claim(2, 1), "other keys", 1005),
+        // Repeated: the keys are the same, and so is their count.
+        (Some((1, "a")), claim(1, 0), "1005 uses", 1005),
+        (Some((2, "b")), claim(1, 7), "other keys", 0),
+        (None, claim(2, 7), "7 uses", 7),
+    ];
+    for (at, (keys, claim, expected, uses)) in rows.into_iter().enumerate() {
+        if keys.is_some() {
+            store.commit(&sign_on(keys));
+        }
+        assert_eq!(brief(&store.commit(&claim)), expected, "row {at}");
+        assert_eq!(store.reader.session(mid, tid).unwrap().uses, uses, "row {at}");
+    }
+}
+
 fn reference_data_reads_back(store: &mut Subject) {
     let merchant = Merchant {
         mid: Mid::new(MID).unwrap(),
@@ -1252,6 +1277,9 @@ fn key_blocks_move_where_they_still_stand(store: &mut Subject) {
     let at_ms = T0;
     store.commit(&Op::SignOn { tid, mid, keys: Some(keys(1, "first")), at_ms });
     store.commit(&Op::SignOn { tid, mid, keys: Some(keys(2, "second")), at_ms });
+    store.commit(&Op::ClaimKeyUses { tid, mid, generation: 2, count: 40 });
+    let sessions = store.reader.directory().unwrap().terminals;
+    assert_eq!(sessions.iter().map(|(_, session)| session.uses).collect::<Vec<_>>(), [40]);
     let offer =
         |block: &str| ZoneStep::Offer(PendingKey { block: block.into(), sent: None, kcv: "08D7B4".into() });
     for step in [offer("zak-2"), ZoneStep::Agree { block: "zak-2".into() }, offer("zak-3")] {

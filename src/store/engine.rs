@@ -389,6 +389,7 @@ impl Key {
             Op::Settle(settle) => Self::Terminal(settle.mid, settle.tid),
             Op::SignOn { mid, tid, .. }
             | Op::KeysProven { mid, tid, .. }
+            | Op::ClaimKeyUses { mid, tid, .. }
             | Op::BatchLines { mid, tid, .. }
             | Op::Upload { mid, tid, .. }
             | Op::CloseBatch { mid, tid, .. } => Self::Terminal(*mid, *tid),

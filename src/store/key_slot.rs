@@ -153,7 +153,7 @@ impl Directory {
             let names = [TerminalKey::StaticTpk, TerminalKey::StaticTak, TerminalKey::StaticTdk];
             let given = of_generation(terminal.static_keys.as_ref(), names);
             found.extend(own.chain(given).map(|(key, block)| (KeySlot::Terminal(mid, tid, key), block)));
-            let Session { current, previous } = session;
+            let Session { current, previous, uses: _ } = session;
             let names = [SessionKey::Tpk, SessionKey::Tak, SessionKey::Tdk];
             let before = [SessionKey::PreviousTpk, SessionKey::PreviousTak, SessionKey::PreviousTdk];
             let drawn =

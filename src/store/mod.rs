@@ -125,6 +125,8 @@ pub struct Session {
     pub current: Option<WorkingKeys>,
     /// The one before, until the newest was proven.
     pub previous: Option<WorkingKeys>,
+    /// Messages under the newest, those that nodes claimed ahead among them.
+    pub uses: u64,
 }
 
 /// Everything that the workers hold in memory, read whole when the revision moves.

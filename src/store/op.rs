@@ -198,6 +198,17 @@ pub enum Op {
         /// The generation that matched.
         generation: i64,
     },
+    /// Count messages under a terminal's newest working keys, ahead of their coming.
+    ClaimKeyUses {
+        /// DE 41.
+        tid: Tid,
+        /// DE 42.
+        mid: Mid,
+        /// The generation.
+        generation: i64,
+        /// How many.
+        count: u32,
+    },
     /// The lines of a terminal's batch, in the order of commits.
     BatchLines {
         /// DE 41.
@@ -735,6 +746,10 @@ pub enum Outcome {
     },
     /// Answer to [`Op::Reserve`]: the first number of the block.
     Reserved(u32),
+    /// Answer to [`Op::ClaimKeyUses`]: how many messages of all nodes are counted now.
+    KeyUses(u64),
+    /// Answer to [`Op::ClaimKeyUses`]: the terminal's newest keys are others.
+    OtherKeys,
     /// Answer to [`Op::ZoneKey`].
     ZoneKey(Box<ZoneKeyState>),
     /// Answer to [`Op::ZoneKey`]: no such issuer.

@@ -36,7 +36,7 @@ impl<S: Sql + Send> Reader for SqlReader<S> {
 
     fn session(&mut self, mid: Mid, tid: Tid) -> Result<Session, StoreError> {
         let find = "SELECT generation, tpk, tak, tdk, previous_generation, previous_tpk, previous_tak, \
-                    previous_tdk FROM session WHERE mid = $1 AND tid = $2";
+                    previous_tdk, uses FROM session WHERE mid = $1 AND tid = $2";
         let row = self.0.first(find, &[mid.trimmed().into(), tid.trimmed().into()])?;
         row.map_or(Ok(Session::default()), |mut row| session(&mut row))
     }
@@ -144,7 +144,7 @@ fn merchant(row: &mut Row) -> Result<Merchant, StoreError> {
 
 const TERMINALS: &str = "SELECT t.mid, t.tid, t.dialect, t.currency, t.tmk, t.active, t.static_generation, \
      t.static_tpk, t.static_tak, t.static_tdk, s.generation, s.tpk, s.tak, s.tdk, s.previous_generation, \
-     s.previous_tpk, s.previous_tak, s.previous_tdk FROM terminal t LEFT JOIN session s \
+     s.previous_tpk, s.previous_tak, s.previous_tdk, s.uses FROM terminal t LEFT JOIN session s \
      ON s.mid = t.mid AND s.tid = t.tid ORDER BY t.mid, t.tid";
 
 fn terminal(row: &mut Row) -> Result<(Terminal, Session), StoreError> {
@@ -161,7 +161,8 @@ fn terminal(row: &mut Row) -> Result<(Terminal, Session), StoreError> {
 }
 
 fn session(row: &mut Row) -> Result<Session, StoreError> {
-    Ok(Session { current: keys(row)?, previous: keys(row)? })
+    let (current, previous, uses) = (keys(row)?, keys(row)?, row.opt_int()?.unwrap_or(0));
+    Ok(Session { current, previous, uses: u64::try_from(uses).unwrap_or(0) })
 }
 
 fn keys(row: &mut Row) -> Result<Option<WorkingKeys>, StoreError> {

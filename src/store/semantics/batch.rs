@@ -496,7 +496,7 @@ fn store_keys(sql: &mut dyn Sql, terminal: Terminal, keys: &WorkingKeys) -> Resu
     }
     let generation = keys.generation.max(held + 1);
     let next = "UPDATE session SET previous_generation = generation, previous_tpk = tpk, previous_tak = tak, \
-                previous_tdk = tdk, generation = $1, tpk = $2, tak = $3, tdk = $4 WHERE mid = $5 AND tid = $6";
+                previous_tdk = tdk, generation = $1, tpk = $2, tak = $3, tdk = $4, uses = 0 WHERE mid = $5 AND tid = $6";
     let (tpk, tak) = ((&keys.tpk).into(), (&keys.tak).into());
     sql.execute(next, &[generation.into(), tpk, tak, keys.tdk.as_ref().into(), mid, tid])?;
     Ok(())
@@ -513,4 +513,21 @@ pub(super) fn keys_proven(
                 previous_tdk = NULL WHERE mid = $1 AND tid = $2 AND generation = $3";
     sql.execute(drop, &[mid, tid, generation.into()])?;
     Ok(Outcome::Done)
+}
+/// Applies [`crate::store::Op::ClaimKeyUses`].
+pub(super) fn claim_key_uses(
+    sql: &mut dyn Sql,
+    terminal: Terminal,
+    generation: i64,
+    count: u32,
+) -> Result<Outcome, StoreError> {
+    let [mid, tid] = terminal.args();
+    let find = "SELECT uses FROM session WHERE mid = $1 AND tid = $2 AND generation = $3";
+    let held = sql.query_locked(find, &[mid, tid, generation.into()])?;
+    let Some(mut row) = held.into_iter().next() else { return Ok(Outcome::OtherKeys) };
+    let uses: u64 = row.number()?;
+    let uses = uses.saturating_add(count.into());
+    let claim = "UPDATE session SET uses = $1 WHERE mid = $2 AND tid = $3";
+    sql.execute(claim, &[i64::try_from(uses).unwrap_or(i64::MAX).into(), mid, tid])?;
+    Ok(Outcome::KeyUses(uses))
 }

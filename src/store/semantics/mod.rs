@@ -75,6 +75,9 @@ pub(super) fn apply(sql: &mut dyn Sql, clock: &mut Clock, op: &Op) -> Result<Com
         Op::KeysProven { tid, mid, generation } => {
             batch::keys_proven(sql, batch::Terminal { mid: *mid, tid: *tid }, *generation)?
         }
+        Op::ClaimKeyUses { tid, mid, generation, count } => {
+            batch::claim_key_uses(sql, batch::Terminal { mid: *mid, tid: *tid }, *generation, *count)?
+        }
         Op::BatchLines { tid, mid, batch } => {
             batch::lines(sql, batch::Terminal { mid: *mid, tid: *tid }, *batch)?
         }
