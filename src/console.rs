@@ -181,7 +181,8 @@ mod tests {
             ("gone twice, back once", |h| (h.link_went_down(), h.link_came_up()).1, ""),
             ("draining", Health::start_draining, "draining"),
         ];
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // At a loopback address that no other test has: a port that is free again there stays free.
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (health, shutdown) = (Arc::new(Health::default()), CancellationToken::new());
         // The one test that may install the process's recorder.

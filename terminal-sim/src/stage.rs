@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use tollgate::transaction::{Currency, Pan};
 
 /// The hidden word under which the simulator is the switch.
@@ -82,6 +83,9 @@ pub struct StageOptions {
     pub rules: [Vec<Rule>; 2],
     /// Terminals of each dialect.
     pub terminals_per_dialect: u32,
+    /// Address that the daemon listens at, instead of 127.0.0.1. At one of its own ([`own_host`]) nobody takes its
+    /// ports while it is restarted.
+    pub host: Option<Ipv4Addr>,
     /// Store, instead of a SQLite file in the folder.
     pub store: Option<String>,
     /// Milliseconds that an issuer may take.
@@ -104,6 +108,15 @@ pub struct StageOptions {
     pub working_key_uses: Option<u32>,
     /// Where the switch has its keys; when absent, the environment's `TOLLGATE_TEST_HSM` chooses.
     pub hsm: Option<StageHsm>,
+}
+
+/// A loopback address that no other stage of this process has, and hardly one of another process (Linux has all of
+/// 127.0.0.0/8).
+#[must_use]
+pub fn own_host() -> Ipv4Addr {
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 128 | high, low, HOSTS.fetch_add(1, Ordering::Relaxed).max(1))
 }
 
 /// Whether the issuers keep books.
@@ -209,11 +222,13 @@ impl Stage {
             writeln!(text, "working_key_uses = {uses}")?;
         }
         writeln!(text)?;
+        let host = options.host.unwrap_or(Ipv4Addr::LOCALHOST);
+        let address = |name: &str| self.ports.get(name).copied().unwrap_or_else(|| (host, 0).into());
         let answer_ms = options.answer_ms.unwrap_or(15_000);
         for dialect in Dialect::ALL {
             let name = dialect.name();
-            let address = self.ports.get(name).map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
-            writeln!(text, "[[listener]]\nname = {name:?}\naddress = {address:?}\ndialect = {name:?}")?;
+            let address = address(name);
+            writeln!(text, "[[listener]]\nname = {name:?}\naddress = \"{address}\"\ndialect = {name:?}")?;
             if let Some(half_frame_ms) = options.half_frame_ms {
                 writeln!(text, "half_frame_ms = {half_frame_ms}")?;
             }
@@ -222,8 +237,7 @@ impl Stage {
         for ((name, ..), at) in ISSUERS.iter().zip(&self.issuers_at) {
             writeln!(text, "[[issuer]]\nname = {name:?}\naddress = \"{at}\"\nanswer_ms = {answer_ms}\n")?;
         }
-        let console = self.ports.get("console").map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
-        writeln!(text, "[console]\naddress = {console:?}\n")?;
+        writeln!(text, "[console]\naddress = \"{}\"\n", address("console"))?;
         writeln!(text, "[settlement]\ndirectory = {:?}\n", self.dir.join("settlement"))?;
         writeln!(text, "[log]\nlevel = \"warn\"")?;
         fs::write(&self.config, text)?;

@@ -14,6 +14,7 @@ use terminal_sim::issuer::{
     Account, Books, Delivery, IssuerConfig, IssuerHandle, IssuerServer, Rule, When, ZoneKeys,
 };
 use terminal_sim::record::Recorder;
+use terminal_sim::stage::own_host;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tollgate::hsm::{DesKey, MacAlgorithm, mac};
@@ -127,7 +128,8 @@ fn config(rules: Vec<Rule>) -> IssuerConfig {
 }
 
 async fn start(config: IssuerConfig) -> IssuerHandle {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // At a loopback address that nobody else has: a port that is free again there stays free.
+    let listener = TcpListener::bind((own_host(), 0)).await.unwrap();
     IssuerServer::start(config, listener, None).unwrap()
 }
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::issuer::{IssuerHandle, KeyFault};
-use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
+use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions, own_host};
 use terminal_sim::terminal::{Card, Dialect, Terminal};
 use tokio::task::{JoinSet, LocalSet};
 use tollgate::transaction::ZoneUse;
@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn options(dir: &std::path::Path) -> StageOptions {
     StageOptions {
         dir: dir.to_owned(),
+        host: Some(own_host()),
         terminals_per_dialect: 3,
         balance_minor: Some(1_000_000_000),
         exe: Some(PathBuf::from(env!("CARGO_BIN_EXE_terminal-sim"))),

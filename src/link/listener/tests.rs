@@ -5,7 +5,9 @@ use super::*;
 use crate::metrics::recorded;
 use iso8583_spec::{FrameError, Framing};
 use std::cell::{Cell, RefCell};
+use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{DuplexStream, ReadBuf};
 use tokio::task::LocalSet;
@@ -347,7 +349,10 @@ fn there_is_a_limit_on_payments_under_way() {
 
 /// A listener on a free port; cancel the token to stop it.
 async fn listening(mirror: &Rc<Mirror>) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
-    let socket = bind(([127, 0, 0, 1], 0).into(), Sharing::Sole).unwrap();
+    // At a loopback address that no other test has: a port that is free again there stays free.
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    let host = Ipv4Addr::new(127, 0, 1, HOSTS.fetch_add(1, Ordering::Relaxed));
+    let socket = bind((host, 0).into(), Sharing::Sole).unwrap();
     let listener = tokio::net::TcpListener::from_std(socket).unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

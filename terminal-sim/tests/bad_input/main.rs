@@ -17,7 +17,7 @@ use iso8583_spec::{Spec, View};
 use message::Message;
 use metrics::Figures;
 use rows::{Afterwards, CLOSED, Counter, NOT_HERE, NOTHING, OTHER_MID, OTHER_TID, ROWS, Row, Spoil};
-use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions, keys, tid};
+use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions, keys, own_host, tid};
 use terminal_sim::terminal::{Card, Dialect, KeyForm, Terminal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -48,13 +48,14 @@ fn every_kind_of_bad_input_has_its_answer_its_counter_and_leaves_others_untouche
 async fn all(folder: &Path) -> Result<Vec<String>> {
     let options = StageOptions {
         dir: folder.join("stage"),
+        host: Some(own_host()),
         terminals_per_dialect: rows::SILENT_TERMINAL,
         half_frame_ms: Some(HALF_FRAME_MS),
         balance_minor: Some(1_000_000_000),
         exe: Some(env!("CARGO_BIN_EXE_terminal-sim").into()),
         ..StageOptions::default()
     };
-    let mut stage = Stage::build(options_of(&options)).await?;
+    let mut stage = Stage::build(options.clone()).await?;
     add_other_merchant(&stage)?;
     // The daemon sees what was imported beside it within a moment; a new one sees it at once.
     stage.restart(&options, None).await?;
@@ -70,18 +71,6 @@ async fn all(folder: &Path) -> Result<Vec<String>> {
     }
     stage.stop().await?;
     Ok(failures)
-}
-
-/// The same options once more: a stage takes them for itself.
-fn options_of(options: &StageOptions) -> StageOptions {
-    StageOptions {
-        dir: options.dir.clone(),
-        terminals_per_dialect: options.terminals_per_dialect,
-        half_frame_ms: options.half_frame_ms,
-        balance_minor: options.balance_minor,
-        exe: options.exe.clone(),
-        ..StageOptions::default()
-    }
 }
 
 fn add_other_merchant(stage: &Stage) -> Result<()> {

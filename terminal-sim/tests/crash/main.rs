@@ -27,7 +27,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use terminal_sim::issuer::{Delivery, Rule, When};
-use terminal_sim::stage::{Stage, StageOptions};
+use terminal_sim::stage::{Stage, StageOptions, own_host};
 
 /// How long an issuer may take, milliseconds.
 const ANSWER_MS: u64 = 1_500;
@@ -71,6 +71,7 @@ fn options(dir: PathBuf) -> StageOptions {
     };
     StageOptions {
         dir,
+        host: Some(own_host()),
         rules: [rules(), rules()],
         terminals_per_dialect: field::TERMINALS,
         answer_ms: Some(ANSWER_MS),

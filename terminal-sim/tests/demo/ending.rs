@@ -5,9 +5,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use terminal_sim::stage::{Stage, StageOptions};
+
+/// Command lines of the processes that were told of a folder.
+fn processes_of(dir: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    let lines = processes.filter_map(|path| fs::read_to_string(path).ok());
+    lines.filter(|line| line.contains(dir.to_str().unwrap())).collect()
+}
 
 #[test]
 fn the_switch_stays_until_enter_and_then_is_gone() {
@@ -44,10 +51,12 @@ fn the_switch_stays_until_enter_and_then_is_gone() {
         assert_eq!(mode, 0o600, "{name}");
     }
 
+    assert!(processes_of(&dir).len() >= 2, "the demo and the switch");
+
     assert_eq!(child.try_wait().unwrap(), None);
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{told}");
-    assert!(TcpStream::connect(console).is_err(), "the switch still listens");
+    assert_eq!(processes_of(&dir), Vec::<String>::new(), "still running");
 
     // What is told to people is what is told as JSON.
     assert_eq!(told.lines().filter(|line| line.trim_start().starts_with('✓')).count(), steps, "{told}");

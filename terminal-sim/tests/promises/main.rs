@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use terminal_sim::issuer::{Rule, When};
-use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions};
+use terminal_sim::stage::{EXPIRY, HOLDERS, Stage, StageOptions, own_host};
 use terminal_sim::terminal::{Card, Dialect, Fault, KeyForm};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -22,6 +22,7 @@ const TERMINALS: u32 = 6;
 fn options(dir: &std::path::Path) -> StageOptions {
     StageOptions {
         dir: dir.to_owned(),
+        host: Some(own_host()),
         terminals_per_dialect: TERMINALS,
         balance_minor: Some(1_000_000_000),
         exe: Some(PathBuf::from(env!("CARGO_BIN_EXE_terminal-sim"))),
