@@ -275,7 +275,9 @@ impl HostHsm {
     }
 
     /// Verifies something of a card, by all that it is known by, under the key of this name, unless too many
-    /// verifications failed: then nothing is computed. Commands that come at once on several threads may each fail before the first of them is counted.
+    /// verifications failed: then nothing is computed. Commands that come at once on several threads may each fail
+    /// before the first of them is counted. What is no PIN block counts for the minute alone: it may be a terminal
+    /// whose key is out of step, which must lock no card.
     fn verified<T, const N: usize>(
         &self,
         key: u64,
@@ -293,6 +295,7 @@ impl HostHsm {
         match &verdict {
             Ok(_) => card.into_iter().for_each(|number| self.attempts().succeeded(number)),
             Err(Code::MISMATCH) => self.count_failure(&card),
+            Err(Code::PIN_BLOCK) => self.count_failure(&[]),
             Err(_) => {}
         }
         verdict
@@ -517,6 +520,20 @@ mod tests {
         for (row, [_, bad, ..]) in rows.iter().chain(&rows).enumerate() {
             let answer = hsm.answer(&written(bad)).unwrap();
             assert_eq!(&answer[2..4], if row < 4 { b"01" } else { b"39" }, "{row}");
+        }
+        // Blocks that are none, for other accounts than theirs: counted together, and no card is locked.
+        let limits = AttemptLimits { in_a_row: 1, per_minute: 4, ..limits };
+        let hsm = HostHsm::with_test_keys(0).unwrap().with_attempt_limits(limits);
+        for (command, expected) in [
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000001 1 2194", "20"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000001 1 2194", "20"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000002 1 2194", "20"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194", "00"),
+            ("EA ZPK1 PVKI 12 AD72F973446E84E7 01 06 850103093937 709F26B22464E96A 50103093936N 588664FFFFFF", "20"),
+            ("DC TPK PVKV2 E57BC634D4717907 01 600000000000 1 2194", "39"),
+        ] {
+            let answer = hsm.answer(&written(command)).unwrap();
+            assert_eq!(&answer[2..4], expected.as_bytes(), "{command}");
         }
     }
 }
