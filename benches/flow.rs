@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate::clock::{Clock, TxnIds};
 use tollgate::dialect::Dialect;
 use tollgate::flow::{FlowOptions, IssuerLinkDialect, Link, Numbers, Shared, Switch, TerminalFrames};
-use tollgate::hsm::pin_block::{Pin, encode_iso0};
+use tollgate::hsm::pin::block::{Pin, encode_iso0};
 use tollgate::hsm::{DesKey, Lmk, MacAlgorithm, SoftHsm, Usage, mac, track};
 use tollgate::link::{self, LinkOptions, LinkState, ListenerOptions, Sharing};
 use tollgate::metrics::AnswerMeter;

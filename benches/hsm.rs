@@ -12,11 +12,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tollgate::hsm::cipher::Padding;
-use tollgate::hsm::dukpt_tdes::{BaseDerivationKey, KeySerialNumber, Variant, ZeroCounter};
+use tollgate::hsm::dukpt::tdes::{BaseDerivationKey, KeySerialNumber, Variant, ZeroCounter};
 use tollgate::hsm::host_command::HostHsm;
 use tollgate::hsm::host_command::server::{self, Limits, Server};
-use tollgate::hsm::pin_block::{AccountField, PinFormat};
-use tollgate::hsm::pin_policy::{self, Account, PinKey, Recipient, Side};
+use tollgate::hsm::pin::block::{AccountField, PinFormat};
+use tollgate::hsm::pin::policy::{self, Account, PinKey, Recipient, Side};
 use tollgate::hsm::{
     DesKey, Forward, Hsm, HsmError, Key, KeyLength, Lmk, MacAlgorithm, MacCheck, MacKey, Open, SoftHsm,
     TerminalKeys, Usage, Verb, mac, track,
@@ -96,8 +96,8 @@ fn payment(criterion: &mut Criterion) -> Result<(), HsmError> {
     let tak = Key::of(hsm.import_clear(Usage::Tak, &TMK)?.0);
     let tpk = Key::of(hsm.import_clear(Usage::Tpk, &TDK)?.0);
     let zpk = Key::of(hsm.generate(Usage::Zpk, KeyLength::Double)?.0);
-    let pin = tollgate::hsm::pin_block::Pin::parse("123456")?;
-    let block = DesKey::new(&TDK)?.encrypt(*tollgate::hsm::pin_block::encode_iso0(&pin, &pan));
+    let pin = tollgate::hsm::pin::block::Pin::parse("123456")?;
+    let block = DesKey::new(&TDK)?.encrypt(*tollgate::hsm::pin::block::encode_iso0(&pin, &pan));
     let (data, algorithm) = ([0x30; 200], MacAlgorithm::X919);
     let expected = mac::mac(algorithm, &DesKey::new(&TMK)?, &data)?;
     let step = || -> Result<[u8; 8], HsmError> {
@@ -129,8 +129,8 @@ fn verbs(criterion: &mut Criterion) -> Result<(), HsmError> {
     let issued = now(hsm.issue_keys(&tmk, KeyForm::Double))?;
 
     let terminal = tollgate::hsm::read_working_keys(&DesKey::new(&TMK)?, KeyForm::Double, &issued.wire)?;
-    let pin = tollgate::hsm::pin_block::Pin::parse("123456")?;
-    let block = terminal.tpk.encrypt(*tollgate::hsm::pin_block::encode_iso0(&pin, &pan));
+    let pin = tollgate::hsm::pin::block::Pin::parse("123456")?;
+    let block = terminal.tpk.encrypt(*tollgate::hsm::pin::block::encode_iso0(&pin, &pan));
     let forward = || Forward { block, with_pan: true, tpk: &issued.tpk, zpk: &zpk, pan: &pan };
     now(hsm.forward(forward()))?;
     criterion.bench_function("hsm/pin_translate/tpk_to_zpk", |bench| {
@@ -169,11 +169,11 @@ fn dukpt(criterion: &mut Criterion) -> Result<(), HsmError> {
         let initial = bdk.initial_key(ksn)?;
         initial.transaction_key(ksn, ZeroCounter::Refused)?.des_key(Variant::Pin)
     };
-    let pin = tollgate::hsm::pin_block::Pin::parse("1234")?;
+    let pin = tollgate::hsm::pin::block::Pin::parse("1234")?;
     let block = side(&pin_key(ksn)?, account).seal(&pin, [0; 8])?;
     let step = || {
         let key = pin_key(black_box(ksn))?;
-        pin_policy::translate(
+        policy::translate(
             black_box(block.as_slice()),
             &side(&key, account),
             &side(&zpk, account),

@@ -3,7 +3,7 @@
 //!
 //! Numeric values are left to each implementation, in every field: they go with everything.
 
-use super::key_block_header::Header;
+use super::key_block::header::Header;
 use super::{HsmError, KeyDefect};
 
 /// Mode of use "no special restrictions but those of the usage". The table has it for an initial value only;

@@ -3,8 +3,8 @@
 //! Pure arithmetic on a clear key and octets. What a MAC covers is the dialect's affair.
 
 use super::cipher::{BlockCipher, Padding, blocks, xor};
+use super::des::sliced::{Halves, LANES, Schedule, planes};
 use super::des::{BLOCK, DesKey, KeyLength};
-use super::des_sliced::{Halves, LANES, Schedule, planes};
 use super::sm::Sm4Key;
 use super::{HsmError, KeyDefect, MacAlgorithm, MacCheck};
 use hmac::{Hmac, KeyInit, Mac};

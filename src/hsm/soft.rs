@@ -11,16 +11,15 @@ use super::des::{DesKey, KeyLength};
 use super::issue::Layout;
 use super::key_block::{Header, PAD};
 use super::lmk::{DataKey, Lmk, LmkError, LmkFile, LmkRing};
-use super::pin_block::PinFormat;
-use super::pin_policy::{self, Account, PinKey, Recipient, Side};
+use super::pin::block::PinFormat;
+use super::pin::policy::{Account, PinKey, Recipient, Side};
 use super::policy::KeyKind;
 use super::random::{OpenSslRandom, Random};
 use super::seal::DataKeys;
 use super::working_key::{Schedule, WorkingKey};
 use super::{
     Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, KeyDefect, KeyUse, MacAlgorithm, MacCheck, MacKey,
-    Open, Opened, TerminalKeys, Tmk, Usage, Verb, Zmk, ZoneKey, Zpk, mac, pin_block, policy, self_test,
-    track,
+    Open, Opened, TerminalKeys, Tmk, Usage, Verb, Zmk, ZoneKey, Zpk, mac, pin, policy, self_test, track,
 };
 use crate::clock::Clock;
 use crate::transaction::{KeyForm, Pan, SealedPan, Track2, ZoneUse};
@@ -227,7 +226,7 @@ impl SoftHsm {
         let side = |key| Side { key: PinKey::Tdea(key), format: PinFormat::Iso0, account };
         let (from, to) = (side(tpk.des()?), side(zpk.des()?));
         let block = if forward.with_pan {
-            pin_policy::translate(&forward.block, &from, &to, Recipient::Host, NO_FILL)?.block
+            pin::policy::translate(&forward.block, &from, &to, Recipient::Host, NO_FILL)?.block
         } else {
             to.seal(&from.open_without_pan(&forward.block)?, NO_FILL)?
         };
@@ -243,7 +242,7 @@ impl SoftHsm {
     ) -> Result<bool, HsmError> {
         let zpk = self.held(zpk)?;
         let clear = Zeroizing::new(zpk.des()?.decrypt(block));
-        Ok(pin_block::decode_iso0(&clear, pan)?.is(reference))
+        Ok(pin::block::decode_iso0(&clear, pan)?.is(reference))
     }
 
     /// New working keys, and what a record says of them.

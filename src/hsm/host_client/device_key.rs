@@ -14,11 +14,11 @@
 //! UnionPay's MAC use, a double one algorithm 3, which is X9.19. It does not tell a terminal's MAC key from a zone's.
 
 use crate::hsm::des::{self, KeyLength};
-use crate::hsm::key_block_header::{FullHeader, Header};
+use crate::hsm::key_block::header::{FullHeader, Header};
+use crate::hsm::key_block::thales::{Protection, Version, test_lmk};
 use crate::hsm::keys::combine;
 use crate::hsm::lmk::DataKey;
 use crate::hsm::random::{OpenSslRandom, Random};
-use crate::hsm::thales_block::{Protection, Version, test_lmk};
 use crate::hsm::{Algorithm, DesKey, HsmError, KeyBlock, KeyDefect, Usage};
 use zeroize::Zeroizing;
 

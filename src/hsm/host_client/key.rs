@@ -4,7 +4,7 @@ use super::HostClient;
 use super::device_key::{self, Export};
 use crate::hsm::des::KeyLength;
 use crate::hsm::issue::{Layout, Sent};
-use crate::hsm::key_block_header::Header;
+use crate::hsm::key_block::header::Header;
 use crate::hsm::{HsmError, IssuedKeys, Key, KeyBlock, KeyDefect, Tmk, Usage};
 use crate::transaction::KeyForm;
 

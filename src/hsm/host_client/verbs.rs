@@ -3,7 +3,7 @@
 use super::HostClient;
 use super::message::Command;
 use crate::hsm::cipher::{Padding, blocks, xor};
-use crate::hsm::pin_block::AccountField;
+use crate::hsm::pin::block::AccountField;
 use crate::hsm::{
     Forward, Hsm, HsmError, IssuedKeys, Key, KeyBlock, MacAlgorithm, MacCheck, MacKey, Open, Opened, Tdk,
     TerminalKeys, Tmk, Verb, Zmk, ZoneKey, Zpk, track,

@@ -5,7 +5,7 @@ use super::HostClient;
 use super::device_key::{self, Export};
 use super::key::described;
 use crate::hsm::des::KeyLength;
-use crate::hsm::key_block_header::{self, Header};
+use crate::hsm::key_block::header::{self, Header};
 use crate::hsm::{HsmError, Key, KeyBlock, KeyDefect, Usage, Zmk, ZoneKey};
 use crate::transaction::ZoneUse;
 
@@ -66,7 +66,7 @@ fn is_aes(key: &Key<Zmk>) -> bool {
 fn check(of: ZoneUse, block: &KeyBlock) -> Result<(), HsmError> {
     let text = block.as_str().get(1..).unwrap_or_default();
     let (version, cipher_block) = if text.starts_with('1') { (b'1', 16) } else { (b'0', 8) };
-    let parts = key_block_header::read(version, text, cipher_block)?;
+    let parts = header::read(version, text, cipher_block)?;
     let Header { usage, algorithm, mode, .. } = parts.header.fixed;
     let (expected, modes): (_, &[u8]) = match of {
         ZoneUse::Zpk => (*b"72", b"BEN"),

@@ -4,7 +4,7 @@ use super::code::Code;
 use super::fields::Fields;
 use super::pin::account;
 use super::{Answer, Commands, HostHsm, Permit};
-use crate::hsm::pin_block::Pin;
+use crate::hsm::pin::block::Pin;
 use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[(b"BA", encrypt), (b"NG", decrypt)];

@@ -8,8 +8,8 @@ use super::key::{ClearKey, KeyField, Role};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::cipher::Padding;
-use crate::hsm::emv_cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2, verify};
-use crate::hsm::emv_keys::{
+use crate::hsm::emv::cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2, verify};
+use crate::hsm::emv::keys::{
     DoubleKey, Tree, common_session_key, icc_master_key_of, of_atc, of_atc_and_un, option_b, tree_session_key,
 };
 use crate::hsm::variant_lmk::KeyType;

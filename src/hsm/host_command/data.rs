@@ -7,7 +7,7 @@ use super::{Answer, Commands, HostHsm};
 use crate::hsm::aes::AesKey;
 use crate::hsm::cipher::{self, BlockCipher};
 use crate::hsm::des::DesKey;
-use crate::hsm::dukpt_tdes::{Direction, KeySerialNumber, Variant};
+use crate::hsm::dukpt::tdes::{Direction, KeySerialNumber, Variant};
 use crate::hsm::variant_lmk::KeyType;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -276,8 +276,8 @@ fn translate(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
 pub(super) mod tests {
     use super::super::HostHsm;
     use super::super::transcripts::{exchanges, transcript, written};
-    use crate::hsm::key_block_header::{FullHeader, Header};
-    use crate::hsm::thales_block::{Protection, Version, test_lmk};
+    use crate::hsm::key_block::header::{FullHeader, Header};
+    use crate::hsm::key_block::thales::{Protection, Version, test_lmk};
 
     /// A key block under the test LMK of version 0, or for AES of version 1; hexadecimal digits.
     pub(crate) fn wrapped(usage: &[u8; 2], algorithm: u8, key: &str) -> String {

@@ -4,7 +4,7 @@ use super::HostHsm;
 use super::code::Code;
 use super::fields::Fields;
 use super::key::{KeyField, Role};
-use crate::hsm::dukpt_tdes::{KeySerialNumber, KsnDescriptor, TransactionKey, ZeroCounter};
+use crate::hsm::dukpt::tdes::{KeySerialNumber, KsnDescriptor, TransactionKey, ZeroCounter};
 
 impl Fields<'_> {
     /// Descriptor (3), and a KSN of as many characters as it says.

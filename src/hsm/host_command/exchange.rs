@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::wrapping::{Family, Key, Place, Zone, narrowed};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::des;
-use crate::hsm::key_block_header::FullHeader;
+use crate::hsm::key_block::header::FullHeader;
 
 pub(super) const COMMANDS: Commands = &[(b"A6", import), (b"A8", export)];
 
@@ -109,7 +109,7 @@ mod tests {
     use super::super::transcripts::{KEYS, ask, permissive, written};
     use super::super::wrapping::Form;
     use super::*;
-    use crate::hsm::key_block_header::Header;
+    use crate::hsm::key_block::header::Header;
     use crate::hsm::variant_lmk::{KeyType, Scheme};
     use zeroize::Zeroizing;
 

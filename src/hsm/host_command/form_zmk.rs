@@ -6,7 +6,7 @@ use super::key::KeyField;
 use super::keys::{COMPONENTS, numbered};
 use super::wrapping::{Family, Form, Key, Place};
 use super::{Answer, Commands, HostHsm};
-use crate::hsm::thales_block;
+use crate::hsm::key_block::thales;
 use crate::hsm::variant_lmk::{KeyType, Scheme};
 
 pub(super) const COMMANDS: Commands = &[(b"GG", of_three), (b"GY", of_many)];
@@ -41,7 +41,7 @@ fn form(hsm: &HostHsm, fields: &mut Fields<'_>, count: usize) -> Result<Answer, 
         part.odd().map_err(|code| if number == b'1' { code } else { code.of_destination() })?;
         parts.push((numbered(number), part.clear));
     }
-    let (_, clear) = thales_block::form(&parts)?;
+    let (_, clear) = thales::form(&parts)?;
     let key = Key { family: ZMK, header: None, clear };
     key.strong()?;
     let held = hsm.hold(&place, &key)?;

@@ -5,8 +5,8 @@ use super::fields::Fields;
 use super::key::{KeyField, Role};
 use super::wrapping::{Asked, Family, Form, Key, Place, Zone, narrowed};
 use super::{Answer, Commands, HostHsm};
+use crate::hsm::dukpt::{aes, tdes};
 use crate::hsm::variant_lmk::KeyType;
-use crate::hsm::{dukpt_aes, dukpt_tdes};
 use zeroize::Zeroizing;
 
 pub(super) const COMMANDS: Commands = &[(b"A0", generate)];
@@ -139,12 +139,12 @@ impl HostHsm {
         }
         let bdk = self.lmks.open_clear(from.bdk, &from.role)?;
         if bdk.is_aes() {
-            let ksn = dukpt_aes::KeySerialNumber::parse(&format!("{}00000000", from.terminal))?;
-            let initial = dukpt_aes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
+            let ksn = aes::KeySerialNumber::parse(&format!("{}00000000", from.terminal))?;
+            let initial = aes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
             return Ok(Zeroizing::new(initial.octets().to_vec()));
         }
-        let ksn = dukpt_tdes::KeySerialNumber::parse(&format!("{}00000", from.terminal))?;
-        let initial = dukpt_tdes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
+        let ksn = tdes::KeySerialNumber::parse(&format!("{}00000", from.terminal))?;
+        let initial = tdes::BaseDerivationKey::new(&bdk.clear)?.initial_key(ksn)?;
         Ok(Zeroizing::new(initial.octets().to_vec()))
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     use super::super::transcripts::{KEYS, ask, permissive, written};
     use super::*;
     use crate::hsm::des;
-    use crate::hsm::thales_block::{Protection, Version};
+    use crate::hsm::key_block::thales::{Protection, Version};
     use crate::hsm::variant_lmk::Scheme;
 
     fn hsm() -> HostHsm {
@@ -237,13 +237,13 @@ mod tests {
         let answer = done("A0 A FFF S 0 1 BDK1 FFFF00000131524 %01 # B1 T2 X 00 E 00");
         let (_, clear) = hsm().lmks.open_block(&answer[..73]).unwrap();
         let (_, bdk) = hsm().lmks.open_block(named("BDK1")).unwrap();
-        let ksn = dukpt_tdes::KeySerialNumber::parse("FFFF0000013152400000").unwrap();
-        let own = dukpt_tdes::BaseDerivationKey::new(&bdk).unwrap().initial_key(ksn).unwrap();
+        let ksn = tdes::KeySerialNumber::parse("FFFF0000013152400000").unwrap();
+        let own = tdes::BaseDerivationKey::new(&bdk).unwrap().initial_key(ksn).unwrap();
         assert_eq!((&answer[..17], &clear[..]), ("S00072B1TX00E0001", &own.octets()[..]));
 
         // X9.24-3:2017, supplement: AES-128.
         let bdk = hex::decode("FEDCBA9876543210F1F1F1F1F1F1F1F1").unwrap();
-        let fixed = crate::hsm::key_block_header::Header {
+        let fixed = crate::hsm::key_block::header::Header {
             usage: *b"B0",
             algorithm: b'A',
             mode: b'X',

@@ -4,8 +4,8 @@ use super::code::Code;
 use super::fields::Fields;
 use super::wrapping::{Family, Form, Key, Place, whole};
 use super::{Answer, Commands, HostHsm};
-use crate::hsm::key_block_header::{FullHeader, Header};
-use crate::hsm::thales_block;
+use crate::hsm::key_block::header::{FullHeader, Header};
+use crate::hsm::key_block::thales;
 use crate::hsm::variant_lmk::Scheme;
 
 pub(super) const COMMANDS: Commands =
@@ -105,7 +105,7 @@ fn form(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
         let header = part.header.map_or(numbered(number), |header| header.fixed);
         parts.push((header, part.clear));
     }
-    let (fixed, clear) = thales_block::form(&parts)?;
+    let (fixed, clear) = thales::form(&parts)?;
     let fixed = Header { version, ..fixed };
     whole(fixed)?;
     let header = (family == Family::Blocks).then_some(FullHeader { optional, ..FullHeader::from(fixed) });

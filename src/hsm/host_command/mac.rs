@@ -8,7 +8,7 @@ use super::mac_parts::{Part, Piece};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::cipher::{BlockCipher, Padding, cmac};
-use crate::hsm::dukpt_tdes::{Direction, TransactionKey, Variant};
+use crate::hsm::dukpt::tdes::{Direction, TransactionKey, Variant};
 use crate::hsm::mac::{algorithm1, algorithm3, verify_left};
 use crate::hsm::variant_lmk::KeyType;
 use std::ops::Range;

@@ -5,9 +5,9 @@ use super::fields::Fields;
 use super::key::{KeyField, Role};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::des::DesKey;
-use crate::hsm::dukpt_tdes::{KeySerialNumber, Variant};
-use crate::hsm::pin_block::{AccountField, FormatCode, Pin, PinFormat};
-use crate::hsm::pin_policy::{self, Account, PinKey, Recipient, Side};
+use crate::hsm::dukpt::tdes::{KeySerialNumber, Variant};
+use crate::hsm::pin::block::{AccountField, FormatCode, Pin, PinFormat};
+use crate::hsm::pin::policy::{self, Account, PinKey, Recipient, Side};
 use std::sync::Arc;
 
 pub(super) const COMMANDS: Commands =
@@ -113,7 +113,7 @@ impl HostHsm {
         let (old, new) = (what.from.account, what.to_account);
         let (from, to) = (side(from, what.from.format, old), side(to, what.to_format, new));
         let fill = self.fill(what.to_format)?;
-        let done = pin_policy::translate(&what.from.block, &from, &to, Recipient::Host, fill)?;
+        let done = policy::translate(&what.from.block, &from, &to, Recipient::Host, fill)?;
         let code = what.to_format.code();
         Ok(Answer::done(format!("{:02}{}{code}", done.pin_length, hex::encode_upper(done.block.as_slice()))))
     }

@@ -8,7 +8,7 @@ use super::pin::{EncryptedPin, account, format};
 use super::pin_generate::{offset_answer, pin_key};
 use super::pin_verify::{ByPvv, Use, index};
 use super::{Answer, Commands, HostHsm};
-use crate::hsm::pin_verification::pvv;
+use crate::hsm::pin::verification::pvv;
 
 pub(super) const COMMANDS: Commands = &[(b"CU", pvv_of_new), (b"DU", offset_of_new)];
 

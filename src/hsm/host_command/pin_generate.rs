@@ -8,8 +8,8 @@ use super::pin_verify::{Use, done_with, index};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::des::DesKey;
-use crate::hsm::pin_block::{AccountField, Pin};
-use crate::hsm::pin_verification::{Offset, pvv};
+use crate::hsm::pin::block::{AccountField, Pin};
+use crate::hsm::pin::verification::{Offset, pvv};
 
 pub(super) const COMMANDS: Commands = &[
     (b"FW", pvv_of_block),
@@ -118,8 +118,8 @@ mod tests {
     use super::super::transcripts::{ask, codes, permissive, transcript, written};
     use super::*;
     use crate::hsm::judges;
-    use crate::hsm::pin_block::PinFormat;
-    use crate::hsm::thales_block::test_lmk;
+    use crate::hsm::key_block::thales::test_lmk;
+    use crate::hsm::pin::block::PinFormat;
 
     /// The PIN 300672 under the LMK, which is a value of ours.
     fn sealed() -> String {

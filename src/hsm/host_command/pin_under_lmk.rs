@@ -17,8 +17,8 @@ use super::pin::{EncryptedPin, account, format, side};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::HsmError;
 use crate::hsm::aes::hmac_sha256;
-use crate::hsm::pin_block::{AccountField, Pin, PinFormat};
-use crate::hsm::pin_policy::{self, AccountChange, Recipient};
+use crate::hsm::pin::block::{AccountField, Pin, PinFormat};
+use crate::hsm::pin::policy::{self, AccountChange, Recipient};
 use ::aes::Aes256;
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use zeroize::Zeroizing;
@@ -172,7 +172,7 @@ fn to_lmk(hsm: &HostHsm, fields: &mut Fields<'_>, role: &Role) -> Result<Answer,
     let block = fields.hex_array()?;
     let encrypted = EncryptedPin { block, format: format(fields)?, account: account(fields)? };
     hsm.lmk(fields.end()?)?;
-    pin_policy::permits(encrypted.format, LIKE, AccountChange::Same, Recipient::Host)?;
+    policy::permits(encrypted.format, LIKE, AccountChange::Same, Recipient::Host)?;
     let pin = encrypted.open(hsm.lmks.open(key, role)?.des()?.as_ref())?;
     Ok(Answer::done(hsm.lmks.pins().seal(&pin, encrypted.account)?))
 }
@@ -185,7 +185,7 @@ fn to_zone(hsm: &HostHsm, fields: &mut Fields<'_>) -> Result<Answer, Code> {
     hsm.lmk(fields.end()?)?;
     let zpk = hsm.lmks.open(key, &Role::ZPK_DESTINATION).and_then(|key| key.des());
     let zpk = zpk.map_err(Code::of_destination)?;
-    pin_policy::permits(LIKE, format, AccountChange::Same, Recipient::Host)?;
+    policy::permits(LIKE, format, AccountChange::Same, Recipient::Host)?;
     let pin = hsm.lmks.pins().open(sealed, account)?;
     let block = side(&zpk, format, account).seal(&pin, hsm.fill(format)?)?;
     Ok(Answer::done(hex::encode_upper(block.as_slice())))
@@ -196,7 +196,7 @@ mod tests {
     use super::super::transcripts::{ask, codes, transcript, written};
     use super::*;
     use crate::hsm::judges;
-    use crate::hsm::thales_block::test_lmk;
+    use crate::hsm::key_block::thales::test_lmk;
 
     fn field(digits: &str) -> AccountField {
         AccountField::parse(digits).unwrap()

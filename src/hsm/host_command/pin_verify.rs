@@ -6,9 +6,9 @@ use super::key::{KeyField, Role};
 use super::pin::{EncryptedPin, account, format, is_base_key};
 use super::{Answer, Commands, HostHsm};
 use crate::hsm::des::{DesKey, KeyLength};
-use crate::hsm::dukpt_tdes::{KeySerialNumber, Variant};
-use crate::hsm::pin_block::AccountField;
-use crate::hsm::pin_verification::{
+use crate::hsm::dukpt::tdes::{KeySerialNumber, Variant};
+use crate::hsm::pin::block::AccountField;
+use crate::hsm::pin::verification::{
     DecimalizationTable, Ibm3624, Offset, TableCheck, ValidationData, verify_pvv,
 };
 use crate::hsm::variant_lmk::KeyType;

@@ -12,9 +12,9 @@ use crate::hsm::aes::AesKey;
 use crate::hsm::cipher::cmac;
 use crate::hsm::des::{self, DesKey};
 use crate::hsm::key_block;
-use crate::hsm::key_block_header::{FullHeader, Header, OptionalBlock};
+use crate::hsm::key_block::header::{FullHeader, Header, OptionalBlock};
+use crate::hsm::key_block::thales::{self, UNDER_ZMK, Version};
 use crate::hsm::key_usage::{self, UNRESTRICTED};
-use crate::hsm::thales_block::{self, UNDER_ZMK, Version};
 use crate::hsm::variant_lmk::{KeyType, Scheme, decrypt_under_zmk, encrypt_under_zmk};
 use crate::hsm::{HsmError, KeyDefect};
 use zeroize::Zeroizing;
@@ -106,7 +106,7 @@ impl Asked {
 
 /// That a header is a whole key's.
 pub(super) fn whole(header: Header) -> Result<(), Code> {
-    if thales_block::component(header).is_some() { Err(Code::KEY_VERSION) } else { Ok(()) }
+    if thales::component(header).is_some() { Err(Code::KEY_VERSION) } else { Ok(()) }
 }
 
 /// How far a key may go: nowhere, into key blocks, anywhere.
@@ -389,9 +389,9 @@ impl Zone {
         }
     }
 
-    fn blocks(&self) -> Result<thales_block::Protection, Code> {
+    fn blocks(&self) -> Result<thales::Protection, Code> {
         let version = if self.is_aes { Version::Aes } else { Version::TripleDes };
-        Ok(thales_block::Protection::new(version, &self.clear)?)
+        Ok(thales::Protection::new(version, &self.clear)?)
     }
 
     fn tr31(&self, block: &str) -> Result<key_block::Protection, Code> {

@@ -1,7 +1,7 @@
 //! The life of the local master key (LMK): where it comes from, the file that holds it, its rotation.
 //!
 //! Under it stand all key blocks and the keys for PANs at rest. It never leaves this room. The file is drawn
-//! in [`file_text`]; who holds what is said there.
+//! in `file_text`; who holds what is said there.
 
 mod component;
 mod file;

@@ -1,10 +1,11 @@
 //! Keys under keys: TR-31 in all its versions, Thales key blocks, variants of the LMK.
 
+use super::super::HsmError;
+use super::super::key_block::thales;
 use super::super::key_block::{PAD, Protection, Version};
 use super::super::variant_lmk::{KeyType, Scheme, TEST_PAIRS, VariantLmk};
-use super::super::{HsmError, thales_block};
 use super::{KnownAnswer, answer, octets, when};
-use thales_block::test_lmk;
+use thales::test_lmk;
 use zeroize::Zeroizing;
 
 /// Blocks of a payShield 10K, of ISO 20038, B.2, and of a calculator; a variant key of a simulator's tests. Each is
@@ -52,7 +53,7 @@ pub(super) const ANSWERS: &[KnownAnswer] = &[
         "self-test of Thales key blocks under triple DES",
         || {
             let block = "S00072P0TB00E0001EA421618B34F5FA1A77F7CF6480111B97CF0FAE7BD77D589EC921EF9";
-            thales(thales_block::Version::TripleDes, &test_lmk::TRIPLE_DES, block)
+            thales(thales::Version::TripleDes, &test_lmk::TRIPLE_DES, block)
         },
         "98519E45CBB9291F49EFAD4AFEFDDC79",
     ),
@@ -61,7 +62,7 @@ pub(super) const ANSWERS: &[KnownAnswer] = &[
         || {
             let block = "S10096P0TE00E0000CF29A901B5B5DA7028693D4BE058A7B366D3CD2F5862D94E97BCD6D9F28B414A377052CE7A04\
                 D821";
-            thales(thales_block::Version::Aes, &test_lmk::AES, block)
+            thales(thales::Version::Aes, &test_lmk::AES, block)
         },
         "F039121BEC83D26B169BDCD5B22AAF8F",
     ),
@@ -81,8 +82,8 @@ fn tr31(kbpk: &str, block: &str) -> Result<Vec<u8>, HsmError> {
     when(back, key.to_vec())
 }
 
-fn thales(version: thales_block::Version, lmk: &[u8], block: &str) -> Result<Vec<u8>, HsmError> {
-    let protection = thales_block::Protection::new(version, lmk)?;
+fn thales(version: thales::Version, lmk: &[u8], block: &str) -> Result<Vec<u8>, HsmError> {
+    let protection = thales::Protection::new(version, lmk)?;
     let (header, key) = protection.unwrap(block)?;
     let again = protection.wrap(&header, &key, &[0xA5; PAD])?;
     let back = protection.unwrap(&again)?.1 == key && protection.unwrap(&altered(&again)).is_err();

@@ -3,8 +3,8 @@
 use super::super::aes::{self, AesKey};
 use super::super::cipher::{BlockCipher as _, cbc_decrypt, cbc_encrypt};
 use super::super::des::DesKey;
-use super::super::des_round::first_choice;
-use super::super::des_sliced::{self, LANES};
+use super::super::des::round::first_choice;
+use super::super::des::sliced::{self, LANES};
 use super::super::token::TokenKey;
 use super::super::{HsmError, track};
 use super::{K0, KnownAnswer, answer, fixed, octets, when};
@@ -57,9 +57,9 @@ fn sliced_des() -> Result<Vec<u8>, HsmError> {
     for ((at, key), block) in (0..).zip(&mut keys).zip(&mut blocks) {
         (*key, *block) = (lane(*key, at), lane(*block, at));
     }
-    let schedule = des_sliced::Schedule::new(keys.map(|key| first_choice(&key.to_be_bytes())));
-    let mut halves = des_sliced::Halves::zeros();
-    halves.add(&des_sliced::planes(blocks), u64::MAX);
+    let schedule = sliced::Schedule::new(keys.map(|key| first_choice(&key.to_be_bytes())));
+    let mut halves = sliced::Halves::zeros();
+    halves.add(&sliced::planes(blocks), u64::MAX);
     halves.encrypt(&schedule, u64::MAX);
     let cipher = halves.blocks();
     halves.decrypt(&schedule, u64::MAX);

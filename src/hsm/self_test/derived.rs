@@ -1,8 +1,8 @@
 //! Keys of transactions (DUKPT), of triple DES and of AES.
 
 use super::super::HsmError;
-use super::super::dukpt_aes::{self, KeyType, KeyUsage};
-use super::super::dukpt_tdes::{self, Direction, Variant, ZeroCounter};
+use super::super::dukpt::aes::{self, KeyType, KeyUsage};
+use super::super::dukpt::tdes::{self, Direction, Variant, ZeroCounter};
 use super::{K0, KnownAnswer, answer, octets, when};
 
 /// X9.24-1:2009, A.4, and X9.24-3:2017, supplement; the response's data key and those of 192 bits computed by two
@@ -67,9 +67,9 @@ pub(super) const ANSWERS: &[KnownAnswer] = &[
     ),
 ];
 
-fn transaction() -> Result<dukpt_tdes::TransactionKey, HsmError> {
-    let ksn = dukpt_tdes::KeySerialNumber::parse("FFFF9876543210E00001")?;
-    let initial = dukpt_tdes::BaseDerivationKey::new(&octets(K0)?)?.initial_key(ksn)?;
+fn transaction() -> Result<tdes::TransactionKey, HsmError> {
+    let ksn = tdes::KeySerialNumber::parse("FFFF9876543210E00001")?;
+    let initial = tdes::BaseDerivationKey::new(&octets(K0)?)?.initial_key(ksn)?;
     initial.transaction_key(ksn, ZeroCounter::Refused)
 }
 
@@ -85,10 +85,10 @@ fn tdes_macs() -> Result<Vec<u8>, HsmError> {
     when(refused, [request, key.mac(Direction::Response, data)?].concat())
 }
 
-fn initial(bdk: KeyType) -> Result<dukpt_aes::InitialKey, HsmError> {
+fn initial(bdk: KeyType) -> Result<aes::InitialKey, HsmError> {
     let long = octets("FEDCBA9876543210F1F1F1F1F1F1F1F1FEDCBA9876543210F1F1F1F1F1F1F1F1")?;
-    let ksn = dukpt_aes::KeySerialNumber::parse("123456789012345600000000")?;
-    dukpt_aes::BaseDerivationKey::new(long.get(..bdk.octets()).unwrap_or_default())?.initial_key(ksn)
+    let ksn = aes::KeySerialNumber::parse("123456789012345600000000")?;
+    aes::BaseDerivationKey::new(long.get(..bdk.octets()).unwrap_or_default())?.initial_key(ksn)
 }
 
 fn aes(bdk: KeyType, usage: KeyUsage, key_type: KeyType) -> Result<Vec<u8>, HsmError> {

@@ -2,12 +2,12 @@
 
 use super::super::HsmError;
 use super::super::cipher::Padding;
-use super::super::emv_cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2};
-use super::super::emv_keys::{
+use super::super::emv::cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2};
+use super::super::emv::keys::{
     MasterKeyOption, Tree, common_session_key, icc_master_key, tree_session_key, visa_script_key,
 };
-use super::super::emv_script::{Encipherment, encipher, script_mac, vis_pin_block};
-use super::super::pin_block::Pin;
+use super::super::emv::script::{Encipherment, encipher, script_mac, vis_pin_block};
+use super::super::pin::block::Pin;
 use super::{K0, KnownAnswer, answer, fixed, octets};
 use crate::transaction::Pan;
 

@@ -3,8 +3,8 @@
 use super::super::HsmError;
 use super::super::aes::AesKey;
 use super::super::des::DesKey;
-use super::super::pin_block::{self, Pin};
-use super::super::pin_verification::{self, DecimalizationTable, Ibm3624, TableCheck, ValidationData};
+use super::super::pin::block::{self, Pin};
+use super::super::pin::verification::{self, DecimalizationTable, Ibm3624, TableCheck, ValidationData};
 use super::{K0, KnownAnswer, answer, fixed, octets, when};
 use crate::transaction::Pan;
 
@@ -26,44 +26,44 @@ fn pan(digits: &str) -> Result<Pan, HsmError> {
 
 fn format_0() -> Result<Vec<u8>, HsmError> {
     let (pin, pan) = (Pin::parse("1234")?, pan("4012345678909")?);
-    let block = pin_block::encode_iso0(&pin, &pan);
-    when(pin_block::decode_iso0(&block, &pan)?.is("1234"), *block)
+    let block = block::encode_iso0(&pin, &pan);
+    when(block::decode_iso0(&block, &pan)?.is("1234"), *block)
 }
 
 fn format_1() -> Result<Vec<u8>, HsmError> {
-    let block = pin_block::encode_iso1(&Pin::parse("123456")?, fixed("0123456789ABCDEF")?);
-    when(pin_block::decode_iso1(&block)?.is("123456"), *block)
+    let block = block::encode_iso1(&Pin::parse("123456")?, fixed("0123456789ABCDEF")?);
+    when(block::decode_iso1(&block)?.is("123456"), *block)
 }
 
 fn format_2() -> Result<Vec<u8>, HsmError> {
-    let block = pin_block::encode_iso2(&Pin::parse("1234")?);
-    when(pin_block::decode_iso2(&block)?.is("1234"), *block)
+    let block = block::encode_iso2(&Pin::parse("1234")?);
+    when(block::decode_iso2(&block)?.is("1234"), *block)
 }
 
 fn format_3() -> Result<Vec<u8>, HsmError> {
     // The fill's letters DCCEDCBDAA are the digits of this number to the base of 6, the lowest first.
     const FILL: u64 = 906_855;
     let pan = pan("5544332211009966")?;
-    let block = pin_block::encode_iso3(&Pin::parse("1234")?, &pan, FILL.to_be_bytes());
-    when(pin_block::decode_iso3(&block, &pan)?.is("1234"), *block)
+    let block = block::encode_iso3(&Pin::parse("1234")?, &pan, FILL.to_be_bytes());
+    when(block::decode_iso3(&block, &pan)?.is("1234"), *block)
 }
 
 fn format_4() -> Result<Vec<u8>, HsmError> {
     let (key, pan) = (AesKey::new(&octets("AF8CB133A78F8DC2D1359F18527593FB")?)?, pan("4111111111111111")?);
-    let block = pin_block::encode_iso4(&key, &Pin::parse("1234")?, &pan, fixed("2F69ADDE2E9E7ACE")?);
-    when(pin_block::decode_iso4(&key, &block, &pan)?.is("1234"), block)
+    let block = block::encode_iso4(&key, &Pin::parse("1234")?, &pan, fixed("2F69ADDE2E9E7ACE")?);
+    when(block::decode_iso4(&key, &block, &pan)?.is("1234"), block)
 }
 
 fn without_pan() -> Result<Vec<u8>, HsmError> {
-    let block = pin_block::encode_without_pan(&Pin::parse("123456")?);
-    when(pin_block::decode_without_pan(&block)?.is("123456"), *block)
+    let block = block::encode_without_pan(&Pin::parse("123456")?);
+    when(block::decode_without_pan(&block)?.is("123456"), *block)
 }
 
 fn pvv() -> Result<Vec<u8>, HsmError> {
     let (pvk, pin, pan) = (DesKey::new(&octets(K0)?)?, Pin::parse("1234")?, pan("4012345678909")?);
-    let found = pin_verification::pvv(&pvk, 1, &pin, &pan)?;
-    pin_verification::verify_pvv(&pvk, 1, &pin, &pan, found.as_slice())?;
-    when(pin_verification::verify_pvv(&pvk, 1, &pin, &pan, b"0000").is_err(), *found)
+    let found = verification::pvv(&pvk, 1, &pin, &pan)?;
+    verification::verify_pvv(&pvk, 1, &pin, &pan, found.as_slice())?;
+    when(verification::verify_pvv(&pvk, 1, &pin, &pan, b"0000").is_err(), *found)
 }
 
 fn offset() -> Result<Vec<u8>, HsmError> {

@@ -631,7 +631,7 @@ fn check_pin(ledger: &mut Ledger, entry: &PinEntry, tries: u32) -> Result<(), &'
 mod tests {
     use super::super::rule::When;
     use super::*;
-    use tollgate::hsm::pin_block::Pin;
+    use tollgate::hsm::pin::block::Pin;
     use tollgate::transaction::Pan;
 
     const RICH: &str = "6225880012345675";

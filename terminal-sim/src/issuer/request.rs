@@ -6,7 +6,7 @@
 use super::rule::Facts;
 use iso8583_spec::{Mti, View};
 use serde::Serialize;
-use tollgate::hsm::pin_block::Pin;
+use tollgate::hsm::pin::block::Pin;
 use tollgate::transaction::{Currency, Pan, Track2};
 
 /// What a message is.

@@ -9,7 +9,7 @@ use super::request::PinEntry;
 use iso8583_spec::View;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollgate::hsm::key_block::{Header, PAD, Protection, Version};
-use tollgate::hsm::{DesKey, MacAlgorithm, MacCheck, OpenSslRandom, Random, mac, pin_block};
+use tollgate::hsm::{DesKey, MacAlgorithm, MacCheck, OpenSslRandom, Random, mac, pin};
 use tollgate::transaction::{Pan, ZoneUse};
 
 /// A clear key.
@@ -115,7 +115,7 @@ impl Zone {
         let mut keys = self.keys();
         let (true, Some(block)) = (keys.zpk.current.is_some(), block) else { return PinEntry::Absent };
         let (Ok(block), Some(pan)) = (<[u8; 8]>::try_from(block), pan) else { return PinEntry::Unreadable };
-        let open = |zpk: &DesKey| pin_block::decode_iso0(&zpk.decrypt(block), pan);
+        let open = |zpk: &DesKey| pin::block::decode_iso0(&zpk.decrypt(block), pan);
         let fitting = keys.zpk.fitting(|zpk| open(zpk).is_ok());
         fitting.and_then(|held| open(&held.key).ok()).map_or(PinEntry::Unreadable, PinEntry::Clear)
     }

@@ -3,7 +3,7 @@
 //! Makes and checks MACs, PIN blocks and encrypted tracks. Knows octets, not messages. Prints no key.
 
 use tollgate::hsm::des::DesKey;
-use tollgate::hsm::{MacAlgorithm, MacCheck, mac, pin_block, track};
+use tollgate::hsm::{MacAlgorithm, MacCheck, mac, pin, track};
 use tollgate::transaction::{Pan, Track2};
 
 use super::profile::{Card, Dialect, InjectedKeys, KeyForm};
@@ -166,9 +166,9 @@ impl WorkingKeys {
     /// The card's PIN as an ISO 9564 format 0 block under the TPK.
     pub(super) fn pin_block(&self, card: &Card) -> Result<Option<[u8; 8]>, KeyError> {
         let Some(pin) = &card.pin else { return Ok(None) };
-        let pin = pin_block::Pin::parse(pin).map_err(|_| KeyError::Card("PIN is not 4 to 12 digits"))?;
+        let pin = pin::block::Pin::parse(pin).map_err(|_| KeyError::Card("PIN is not 4 to 12 digits"))?;
         let pan = Pan::parse(&card.pan).map_err(|_| KeyError::Card("PAN is not 12 to 19 digits"))?;
-        Ok(Some(self.tpk.schedule.encrypt(*pin_block::encode_iso0(&pin, &pan))))
+        Ok(Some(self.tpk.schedule.encrypt(*pin::block::encode_iso0(&pin, &pan))))
     }
 
     /// DE 35: the track as it is, or under the TDK.

@@ -12,7 +12,7 @@
 //! Everything is computed when this is compiled, from the standard's own tables. Look-ups take a time that depends on
 //! the data, as those of every implementation by tables do.
 
-use super::des_tables::{PERMUTATION, PERMUTED_CHOICE_1, PERMUTED_CHOICE_2, ROTATIONS, SUBSTITUTIONS};
+use super::tables::{PERMUTATION, PERMUTED_CHOICE_1, PERMUTED_CHOICE_2, ROTATIONS, SUBSTITUTIONS};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A block inside the rounds: both halves after the initial permutation, one bit to the right.
@@ -63,7 +63,7 @@ fn exchange(high: u32, low: u32, shift: u32, mask: u32) -> (u32, u32) {
 }
 
 /// The 56 bits of a key that count, as FIPS 46-3's permuted choice 1 has them: 28 for C, 28 for D.
-pub(super) fn first_choice(key: &[u8; 8]) -> u64 {
+pub(in crate::hsm) fn first_choice(key: &[u8; 8]) -> u64 {
     let tables = key.iter().zip(&CHOICE_1);
     tables.fold(0, |chosen, (octet, table)| chosen | table[usize::from(octet >> 1)])
 }

@@ -17,12 +17,12 @@
 //! Where the MAC covers the payload in clear it is decrypted first; nothing of it is looked at before the MAC
 //! is.
 
-use super::aes::{self, AesKey};
-use super::cipher::{BlockCipher, Padding, cbc_decrypt, cbc_encrypt, cmac};
-use super::des::{self, DesKey};
-use super::key_block_header::{self, FullHeader, Parts};
-use super::mac::algorithm1;
-use super::{HsmError, KeyDefect};
+use super::header::{self, FullHeader, Parts};
+use crate::hsm::aes::{self, AesKey};
+use crate::hsm::cipher::{BlockCipher, Padding, cbc_decrypt, cbc_encrypt, cmac};
+use crate::hsm::des::{self, DesKey};
+use crate::hsm::mac::algorithm1;
+use crate::hsm::{HsmError, KeyDefect};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -132,7 +132,7 @@ impl Binding {
     /// Wraps whole blocks of length, key and pad.
     pub(super) fn wrap_payload(&self, header: &FullHeader, payload: &[u8]) -> Result<String, HsmError> {
         let behind = 2 * (payload.len() + self.mac_octets());
-        let mut text = key_block_header::write(self.version, header, self.block(), behind)?;
+        let mut text = header::write(self.version, header, self.block(), behind)?;
         let body = self.seal(text.as_bytes(), payload)?;
         text.push_str(&hex::encode_upper(body));
         Ok(text)
@@ -150,7 +150,7 @@ impl Binding {
 
     /// The authentic payload of a block: length, key and pad.
     pub(super) fn payload(&self, text: &str) -> Result<(FullHeader, Zeroizing<Vec<u8>>), HsmError> {
-        let Parts { header, head, body } = key_block_header::read(self.version, text, self.block())?;
+        let Parts { header, head, body } = header::read(self.version, text, self.block())?;
         let octets = body.len().checked_sub(self.mac_octets()).ok_or(HsmError::KeyBlockForm)?;
         let (cipher, mac) = body.split_at_checked(octets).ok_or(HsmError::KeyBlockForm)?;
         if octets == 0 || !octets.is_multiple_of(self.payload_block()) {

@@ -1,10 +1,10 @@
 //! Which PIN block may become which (PCI PIN Security 3.1, requirements 2-3 and 3-3), and the translation
 //! itself, which asks the policy first. Knows clear keys and blocks; nothing of key blocks or messages.
 
-use super::aes::AesKey;
-use super::des::{self, DesKey, KeyLength};
-use super::pin_block::{self, AccountField, ClearBlock, Pin, PinFormat};
-use super::{HsmError, KeyDefect};
+use super::block::{self, AccountField, ClearBlock, Pin, PinFormat};
+use crate::hsm::aes::AesKey;
+use crate::hsm::des::{self, DesKey, KeyLength};
+use crate::hsm::{HsmError, KeyDefect};
 use crate::transaction::Pan;
 use zeroize::Zeroizing;
 
@@ -194,13 +194,13 @@ impl Side<'_> {
     pub fn open(&self, block: &[u8]) -> Result<Pin, HsmError> {
         use PinFormat::{Iso0, Iso1, Iso2, Iso3, Iso4};
         match (self.key, self.format) {
-            (PinKey::Tdea(key), Iso0) => pin_block::decode_iso0(&*decrypted(key, block)?, self.account),
-            (PinKey::Tdea(key), Iso1) => pin_block::decode_iso1(&*decrypted(key, block)?),
-            (PinKey::Tdea(key), Iso2) => pin_block::decode_iso2(&*decrypted(key, block)?),
-            (PinKey::Tdea(key), Iso3) => pin_block::decode_iso3(&*decrypted(key, block)?, self.account),
+            (PinKey::Tdea(key), Iso0) => block::decode_iso0(&*decrypted(key, block)?, self.account),
+            (PinKey::Tdea(key), Iso1) => block::decode_iso1(&*decrypted(key, block)?),
+            (PinKey::Tdea(key), Iso2) => block::decode_iso2(&*decrypted(key, block)?),
+            (PinKey::Tdea(key), Iso3) => block::decode_iso3(&*decrypted(key, block)?, self.account),
             (PinKey::Aes(key), Iso4) => {
                 let block = block.try_into().map_err(|_| HsmError::PinBlock)?;
-                pin_block::decode_iso4(key, block, self.pan()?)
+                block::decode_iso4(key, block, self.pan()?)
             }
             (PinKey::Tdea(_), Iso4) | (PinKey::Aes(_), Iso0 | Iso1 | Iso2 | Iso3) => Err(ALGORITHM),
         }
@@ -212,7 +212,7 @@ impl Side<'_> {
     /// As [`Side::open`].
     pub fn open_without_pan(&self, block: &[u8]) -> Result<Pin, HsmError> {
         match self.key {
-            PinKey::Tdea(key) => pin_block::decode_without_pan(&*decrypted(key, block)?),
+            PinKey::Tdea(key) => block::decode_without_pan(&*decrypted(key, block)?),
             PinKey::Aes(_) => Err(ALGORITHM),
         }
     }
@@ -224,13 +224,11 @@ impl Side<'_> {
     pub fn seal(&self, pin: &Pin, fill: [u8; 8]) -> Result<PinBlock, HsmError> {
         use PinFormat::{Iso0, Iso1, Iso2, Iso3, Iso4};
         match (self.key, self.format) {
-            (PinKey::Tdea(key), Iso0) => encrypted(key, pin_block::encode_iso0(pin, self.account)),
-            (PinKey::Tdea(key), Iso1) => encrypted(key, pin_block::encode_iso1(pin, fill)),
-            (PinKey::Tdea(key), Iso2) => encrypted(key, pin_block::encode_iso2(pin)),
-            (PinKey::Tdea(key), Iso3) => encrypted(key, pin_block::encode_iso3(pin, self.account, fill)),
-            (PinKey::Aes(key), Iso4) => {
-                Ok(PinBlock::Aes(pin_block::encode_iso4(key, pin, self.pan()?, fill)))
-            }
+            (PinKey::Tdea(key), Iso0) => encrypted(key, block::encode_iso0(pin, self.account)),
+            (PinKey::Tdea(key), Iso1) => encrypted(key, block::encode_iso1(pin, fill)),
+            (PinKey::Tdea(key), Iso2) => encrypted(key, block::encode_iso2(pin)),
+            (PinKey::Tdea(key), Iso3) => encrypted(key, block::encode_iso3(pin, self.account, fill)),
+            (PinKey::Aes(key), Iso4) => Ok(PinBlock::Aes(block::encode_iso4(key, pin, self.pan()?, fill))),
             (PinKey::Tdea(_), Iso4) | (PinKey::Aes(_), Iso0 | Iso1 | Iso2 | Iso3) => Err(ALGORITHM),
         }
     }

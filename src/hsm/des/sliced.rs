@@ -1,24 +1,24 @@
 //! DES on sixty-four blocks at once, each under a key of its own, in a time that depends on no data.
 //!
 //! Bit `n` of the block and of the key of all sixty-four stand in one word (a plane), and every step of the standard is
-//! gates between planes: permutations are wiring, substitutions are [`super::des_gates`]. There is no look-up by data.
+//! gates between planes: permutations are wiring, substitutions are [`super::gates`]. There is no look-up by data.
 
-use super::des_gates::{s1, s2, s3, s4, s5, s6, s7, s8};
-use super::des_tables::{PERMUTATION, PERMUTED_CHOICE_2, ROTATIONS};
+use super::gates::{s1, s2, s3, s4, s5, s6, s7, s8};
+use super::tables::{PERMUTATION, PERMUTED_CHOICE_2, ROTATIONS};
 use zeroize::Zeroizing;
 
 /// Blocks that are worked on at once.
-pub(super) const LANES: usize = 64;
+pub(in crate::hsm) const LANES: usize = 64;
 
 /// The bits of sixty-four blocks, the standard's first one first.
-pub(super) type Planes = Zeroizing<[u64; 64]>;
+pub(in crate::hsm) type Planes = Zeroizing<[u64; 64]>;
 
 /// What each substitution adds to the six bits it takes, in each of the sixteen rounds of sixty-four keys.
-pub(super) struct Schedule(Zeroizing<[[[u64; 6]; 8]; 16]>);
+pub(in crate::hsm) struct Schedule(Zeroizing<[[[u64; 6]; 8]; 16]>);
 
 impl Schedule {
-    /// Of sixty-four keys, each as [`super::des_round::first_choice`] has it.
-    pub(super) fn new(keys: [u64; LANES]) -> Schedule {
+    /// Of sixty-four keys, each as [`super::round::first_choice`] has it.
+    pub(in crate::hsm) fn new(keys: [u64; LANES]) -> Schedule {
         let planes = planes(keys);
         let mut schedule = Schedule(Zeroizing::new([[[0; 6]; 8]; 16]));
         for (round, wiring) in schedule.0.iter_mut().zip(&ROUND_KEYS) {
@@ -31,31 +31,31 @@ impl Schedule {
 }
 
 /// The halves of sixty-four blocks between the permutations.
-pub(super) struct Halves {
+pub(in crate::hsm) struct Halves {
     left: Zeroizing<[u64; 32]>,
     right: Zeroizing<[u64; 32]>,
 }
 
 impl Halves {
     /// Sixty-four blocks of zeros.
-    pub(super) fn zeros() -> Halves {
+    pub(in crate::hsm) fn zeros() -> Halves {
         Halves { left: Zeroizing::new([0; 32]), right: Zeroizing::new([0; 32]) }
     }
 
     /// Adds blocks through the initial permutation, those of the lanes in `lanes` (lane 0 is the lowest bit).
-    pub(super) fn add(&mut self, blocks: &[u64; 64], lanes: u64) {
+    pub(in crate::hsm) fn add(&mut self, blocks: &[u64; 64], lanes: u64) {
         for (place, bit) in self.left.iter_mut().chain(self.right.iter_mut()).zip(INITIAL) {
             *place ^= blocks[usize::from(bit)] & lanes;
         }
     }
 
     /// Encrypts the lanes in `lanes`; the others stay as they are.
-    pub(super) fn encrypt(&mut self, keys: &Schedule, lanes: u64) {
+    pub(in crate::hsm) fn encrypt(&mut self, keys: &Schedule, lanes: u64) {
         self.rounds(keys.0.iter(), lanes);
     }
 
     /// Decrypts the lanes in `lanes`; the others stay as they are.
-    pub(super) fn decrypt(&mut self, keys: &Schedule, lanes: u64) {
+    pub(in crate::hsm) fn decrypt(&mut self, keys: &Schedule, lanes: u64) {
         self.rounds(keys.0.iter().rev(), lanes);
     }
 
@@ -77,7 +77,7 @@ impl Halves {
     }
 
     /// The blocks, through the inverse of the initial permutation.
-    pub(super) fn blocks(&self) -> [[u8; 8]; LANES] {
+    pub(in crate::hsm) fn blocks(&self) -> [[u8; 8]; LANES] {
         let mut planes = Zeroizing::new([0; 64]);
         for (place, bit) in self.left.iter().chain(self.right.iter()).zip(INITIAL) {
             planes[usize::from(bit)] = *place;
@@ -89,7 +89,7 @@ impl Halves {
 }
 
 /// Sixty-four numbers as planes: plane `n` is the bit that the standard numbers `n + 1`.
-pub(super) fn planes(numbers: [u64; LANES]) -> Planes {
+pub(in crate::hsm) fn planes(numbers: [u64; LANES]) -> Planes {
     let mut planes = Zeroizing::new(numbers);
     // Lanes count from the lowest bit, the standard's bits from the highest.
     planes.reverse();
@@ -202,15 +202,16 @@ const fn round_keys() -> [[u8; 48]; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::des::DesKey;
-    use super::super::des_round::first_choice;
-    use super::super::{des_tables, judges};
+    use super::super::tables;
     use super::*;
+    use crate::hsm::des::DesKey;
+    use crate::hsm::des::round::first_choice;
+    use crate::hsm::judges;
 
     #[test]
     fn the_gates_are_the_tables() {
         let gates: [fn([u64; 6]) -> [u64; 4]; 8] = [s1, s2, s3, s4, s5, s6, s7, s8];
-        for (s, (gates, table)) in gates.iter().zip(des_tables::SUBSTITUTIONS).enumerate() {
+        for (s, (gates, table)) in gates.iter().zip(tables::SUBSTITUTIONS).enumerate() {
             // Lane n takes the six bits of n.
             let taken = [5, 4, 3, 2, 1, 0].map(|bit| (0..64).map(|lane| (lane >> bit & 1) << lane).sum());
             let given = gates(taken);

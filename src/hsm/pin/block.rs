@@ -14,8 +14,8 @@
 //! the second added to it, and the sum encrypted again. UnionPay's DE 53 says `2` for format 0 and `1` for
 //! "X9.8 without PAN".
 
-use super::HsmError;
-use super::cipher::{BlockCipher, xor};
+use crate::hsm::HsmError;
+use crate::hsm::cipher::{BlockCipher, xor};
 use crate::transaction::Pan;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
 use zeroize::Zeroizing;
@@ -46,7 +46,7 @@ impl Pin {
     }
 
     /// Takes digits as values from 0 to 9; [`HsmError::PinLength`] unless there are 4 to 12.
-    pub(super) fn of_digits(digits: impl Iterator<Item = u8>) -> Result<Self, HsmError> {
+    pub(in crate::hsm) fn of_digits(digits: impl Iterator<Item = u8>) -> Result<Self, HsmError> {
         let mut digits = digits.fuse();
         let mut values = Zeroizing::new([0; MOST_DIGITS]);
         let mut length = 0;
@@ -68,7 +68,7 @@ impl Pin {
     }
 
     /// The digits as values from 0 to 9.
-    pub(super) fn digits(&self) -> &[u8] {
+    pub(in crate::hsm) fn digits(&self) -> &[u8] {
         self.digits.get(..self.length()).unwrap_or_default()
     }
 
@@ -115,7 +115,7 @@ impl AccountField {
     }
 
     /// The digits as values from 0 to 9.
-    pub(super) fn digits(&self) -> &[u8; 12] {
+    pub(in crate::hsm) fn digits(&self) -> &[u8; 12] {
         &self.0
     }
 
@@ -381,9 +381,9 @@ fn read(format: u8, field: &[u8; 8], fill: Fill) -> Result<Pin, HsmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::aes::AesKey;
-    use super::super::judges;
     use super::*;
+    use crate::hsm::aes::AesKey;
+    use crate::hsm::judges;
 
     fn octets<const N: usize>(text: &str) -> [u8; N] {
         hex::decode(text).unwrap().try_into().unwrap()
@@ -718,7 +718,7 @@ mod tests {
         for operation in operations {
             let mut chance = judges::Chance::new(9564);
             let (cases, ours): (Vec<_>, Vec<_>) = (0..2500).map(|_| case(&mut chance, operation)).unzip();
-            judges::agree(include_str!("judges/pin_block.py"), &cases, &ours);
+            judges::agree(include_str!("../judges/pin_block.py"), &cases, &ours);
             if operation.starts_with("decode") {
                 let refused = ours.iter().filter(|answer| *answer == "refused").count();
                 assert!((200..2300).contains(&refused), "{operation}: {refused} refused");
@@ -732,7 +732,7 @@ mod tests {
         let pans: Vec<_> = (0..2000).map(|round| chance.digits(round % 19 + 1)).collect();
         let cases: Vec<_> = pans.iter().map(|pan| vec!["pan field".into(), pan.clone()]).collect();
         let ours: Vec<_> = pans.iter().map(|pan| hex::encode(pan_field_iso4(pan))).collect();
-        judges::agree(include_str!("judges/pin_block.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/pin_block.py"), &cases, &ours);
     }
 
     proptest::proptest! {

@@ -5,18 +5,22 @@
 //! D 0112 71 T B 00 N 00 00 | 64 or 96 hex characters | 32 hex characters
 //! header                    ciphertext of the payload  MAC
 //! ```
-//! The header is drawn in [`super::key_block_header`], the payload and the bindings in `key_binding`. What
-//! the codes mean by the standard is said in [`super::key_usage`], what they mean to this HSM in
-//! [`super::policy`].
+//! The header is drawn in [`header`], the payload and the bindings in `binding`. What
+//! the codes mean by the standard is said in [`crate::hsm::key_usage`], what they mean to this HSM in
+//! [`crate::hsm::policy`].
 //!
 //! A block fails in two ways. [`HsmError::KeyBlockForm`]: its characters are no block of this version, which
 //! shows without a key; or it is authentic, but what it holds is no key. [`HsmError::KeyBlock`]: its MAC does
 //! not match, so it is altered or under another KBPK.
 
-use super::HsmError;
-use super::key_binding::Binding;
-pub use super::key_block_header::{FullHeader, Header, OptionalBlock};
-use super::random::Random;
+mod binding;
+pub mod header;
+pub mod thales;
+
+use crate::hsm::HsmError;
+use crate::hsm::random::Random;
+use binding::Binding;
+pub use header::{FullHeader, Header, OptionalBlock};
 use zeroize::Zeroizing;
 
 /// Octets of random pad that suffice for every key hidden among 30 octets or fewer.
@@ -114,7 +118,12 @@ impl Protection {
     ///
     /// # Errors
     /// As [`Protection::unwrap`] and [`Protection::wrap`], and of the random source.
-    pub(super) fn rewrap(&self, block: &str, to: &Self, random: &dyn Random) -> Result<String, HsmError> {
+    pub(in crate::hsm) fn rewrap(
+        &self,
+        block: &str,
+        to: &Self,
+        random: &dyn Random,
+    ) -> Result<String, HsmError> {
         let (header, key) = self.unwrap(block)?;
         let (_, payload) = self.0.payload(block)?;
         // Two octets of the payload say the key's length.
@@ -127,10 +136,10 @@ impl Protection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cipher::BlockCipher;
-    use super::super::des::DesKey;
-    use super::super::{KeyDefect, aes::AesKey, judges};
     use super::*;
+    use crate::hsm::cipher::BlockCipher;
+    use crate::hsm::des::DesKey;
+    use crate::hsm::{KeyDefect, aes::AesKey, judges};
 
     fn octets(text: &str) -> Vec<u8> {
         hex::decode(text).unwrap()
@@ -465,7 +474,7 @@ mod tests {
             ours.push(wrapped);
         }
         assert!(cases.len() > 2000);
-        judges::agree(include_str!("judges/tr31.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/tr31.py"), &cases, &ours);
     }
 
     #[test]
@@ -490,6 +499,6 @@ mod tests {
             cases.push(vec!["unwrap".to_owned(), words[1].clone(), block]);
         }
         assert!(ours.iter().filter(|answer| *answer == "refused").count() > 400);
-        judges::agree(include_str!("judges/tr31.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/tr31.py"), &cases, &ours);
     }
 }

@@ -1,13 +1,13 @@
 //! EMV issuer scripts: the MAC of a command, its enciphered data, and the PIN block of a PIN change.
 //!
 //! Pure arithmetic on clear keys of 16 octets. Which of these a card uses is its cryptogram version's affair:
-//! see [`super::emv`].
+//! see [`crate::hsm::emv`].
 
-use super::HsmError;
-use super::cipher::{Padding, blocks, cbc_encrypt, ecb_encrypt};
-use super::des::DesKey;
-use super::mac::{algorithm3, left};
-use super::pin_block::{ClearBlock, Pin, encode_without_pan};
+use crate::hsm::HsmError;
+use crate::hsm::cipher::{Padding, blocks, cbc_encrypt, ecb_encrypt};
+use crate::hsm::des::DesKey;
+use crate::hsm::mac::{algorithm3, left};
+use crate::hsm::pin::block::{ClearBlock, Pin, encode_without_pan};
 use zeroize::Zeroizing;
 
 /// The MAC of a script command: the left 4 to 8 `octets` of ISO/IEC 9797-1 algorithm 3 with padding method 2
@@ -87,8 +87,8 @@ pub fn format_2_pin_block(pin: &Pin) -> ClearBlock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judges;
     use super::*;
+    use crate::hsm::judges;
 
     const K0: &str = "0123456789ABCDEFFEDCBA9876543210";
 
@@ -190,6 +190,6 @@ mod tests {
             cases.push([vec![operation.into(), hex::encode(key)], rest].concat());
             ours.push(hex::encode_upper(found));
         }
-        judges::agree(include_str!("judges/emv.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/emv.py"), &cases, &ours);
     }
 }

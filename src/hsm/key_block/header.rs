@@ -17,9 +17,9 @@
 //! ```
 //! An optional block of more than 255 characters: `00`, the octets that its length has (`02`), the length.
 //! Optional blocks together are a multiple of the cipher's block; a block `PB` fills them up (X9.143, 6.2
-//! and 6.3.6). What the codes mean is said in [`super::key_usage`].
+//! and 6.3.6). What the codes mean is said in [`crate::hsm::key_usage`].
 
-use super::HsmError;
+use crate::hsm::HsmError;
 
 /// Characters of the fixed part.
 const FIXED: usize = 16;
@@ -76,7 +76,7 @@ impl From<Header> for FullHeader {
 /// # Errors
 /// [`HsmError::Input`] when a field is not of letters and digits, an optional block is there twice, is `PB`
 /// or not printable, or the whole is too long.
-pub(super) fn write(
+pub(in crate::hsm) fn write(
     version: u8,
     header: &FullHeader,
     block: usize,
@@ -129,20 +129,20 @@ fn push_optional(text: &mut String, id: [u8; 2], data: &str) {
 }
 
 /// A key block in its parts.
-pub(super) struct Parts<'a> {
+pub(in crate::hsm) struct Parts<'a> {
     /// What the header says.
-    pub(super) header: FullHeader,
+    pub(in crate::hsm) header: FullHeader,
     /// The header's characters, optional blocks and all: what a MAC covers.
-    pub(super) head: &'a str,
+    pub(in crate::hsm) head: &'a str,
     /// What stands behind: ciphertext and MAC.
-    pub(super) body: Vec<u8>,
+    pub(in crate::hsm) body: Vec<u8>,
 }
 
 /// Reads a key block of one version. Optional blocks must be a multiple of `block` characters.
 ///
 /// # Errors
 /// [`HsmError::KeyBlockForm`].
-pub(super) fn read(version: u8, text: &str, block: usize) -> Result<Parts<'_>, HsmError> {
+pub(in crate::hsm) fn read(version: u8, text: &str, block: usize) -> Result<Parts<'_>, HsmError> {
     parts(version, text, block).ok_or(HsmError::KeyBlockForm)
 }
 

@@ -1,6 +1,6 @@
 //! DUKPT with TDES (ANSI X9.24-1:2009, annex A): one key per transaction, from a base derivation key (BDK)
 //! and the key serial number (KSN) that came with the message. The host's side; a terminal's is
-//! [`super::dukpt_terminal`].
+//! [`super::terminal`].
 //!
 //! ```text
 //! KSN, 80 bits   F F F F 9 8 7 6 5 4 | 3 2 1 0 E      0 0 0 0 1
@@ -8,9 +8,9 @@
 //! ```
 //! Pure. Knows no PIN block and no key block. The parity of derived keys is as it falls.
 
-use super::cipher::{Padding, cbc_decrypt, cbc_encrypt};
-use super::des::{BLOCK, DesKey};
-use super::{HsmError, KeyDefect, mac};
+use crate::hsm::cipher::{Padding, cbc_decrypt, cbc_encrypt};
+use crate::hsm::des::{BLOCK, DesKey};
+use crate::hsm::{HsmError, KeyDefect, mac};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -419,9 +419,9 @@ fn encrypt(key: &DesKey, block: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judges;
     use super::Direction::{Request, Response};
     use super::*;
+    use crate::hsm::judges;
 
     /// The BDK of X9.24-1, A.4.
     const BDK: &str = "0123456789ABCDEFFEDCBA9876543210";
@@ -723,6 +723,6 @@ mod tests {
             answer.extend(both.map(|way| hex::encode_upper(key.encrypt(way, [0; 8], &data).unwrap())));
             ours.push(answer.join(" "));
         }
-        judges::agree(include_str!("judges/dukpt.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/dukpt.py"), &cases, &ours);
     }
 }

@@ -1,11 +1,16 @@
 //! DES and triple DES on single blocks, and what makes a DES key acceptable.
 //!
-//! Every DES round of this room goes through [`DesKey`]; the rounds themselves are in [`super::des_round`]. Knows
+//! Every DES round of this room goes through [`DesKey`]; the rounds themselves are in `round`. Knows
 //! nothing of key blocks, usages or messages.
 
-use super::cipher::{BlockCipher, ecb_decrypt, ecb_encrypt};
-use super::des_round::{Halves, Schedule};
-use super::{HsmError, KeyDefect};
+mod gates;
+pub(super) mod round;
+pub(super) mod sliced;
+mod tables;
+
+use crate::hsm::cipher::{BlockCipher, ecb_decrypt, ecb_encrypt};
+use crate::hsm::{HsmError, KeyDefect};
+use round::{Halves, Schedule};
 use zeroize::Zeroizing;
 
 /// Octets of a DES block.
@@ -137,7 +142,7 @@ impl DesKey {
         Self(Parts::Single(first.clone()))
     }
 
-    /// Of a key of double length: its two parts, as [`super::des_round::first_choice`] has them.
+    /// Of a key of double length: its two parts, as [`round::first_choice`] has them.
     pub(super) fn double(&self) -> Option<(u64, u64)> {
         match &self.0 {
             Parts::Double(left, right) => Some((left.chosen(), right.chosen())),
@@ -224,8 +229,8 @@ pub fn check_strength(key: &[u8]) -> Result<(), HsmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judges;
     use super::*;
+    use crate::hsm::judges;
     use openssl::symm::{Cipher, Crypter, Mode};
 
     const K0: &str = "0123456789ABCDEFFEDCBA9876543210";

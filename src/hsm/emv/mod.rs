@@ -1,19 +1,23 @@
 //! EMV by cryptogram version: which keys, which data and which padding a card's version number (CVN) means.
 //!
 //! One table of versions, and what is built from a row of it: cryptogram, answer, script. The arithmetic is
-//! in [`super::emv_keys`], [`super::emv_cryptogram`] and [`super::emv_script`]; keys come and go clear.
+//! in [`keys`], [`cryptogram`] and [`script`]; keys come and go clear.
 
-use super::HsmError;
-use super::cipher::Padding;
-use super::emv_cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2, verify};
-use super::emv_keys::{
+pub mod cryptogram;
+pub mod keys;
+pub mod script;
+
+use crate::hsm::HsmError;
+use crate::hsm::cipher::Padding;
+use crate::hsm::pin::block::Pin;
+use MasterKeyOption::{A, B};
+use Padding::{Method1, Method2};
+use cryptogram::{application_cryptogram, arpc_method_1, arpc_method_2, verify};
+use keys::{
     DoubleKey, MasterKeyOption, Tree, common_session_key, of_atc, of_atc_and_un, tree_session_key,
     visa_script_key,
 };
-use super::emv_script::{Encipherment, encipher, format_2_pin_block, script_mac, vis_pin_block};
-use super::pin_block::Pin;
-use MasterKeyOption::{A, B};
-use Padding::{Method1, Method2};
+use script::{Encipherment, encipher, format_2_pin_block, script_mac, vis_pin_block};
 use zeroize::Zeroizing;
 
 /// Whose cards; each counts its versions by itself.
@@ -441,9 +445,9 @@ pub struct CardKeys {
 
 #[cfg(test)]
 mod tests {
-    use super::super::emv_keys::icc_master_key;
-    use super::super::judges;
     use super::*;
+    use crate::hsm::emv::keys::icc_master_key;
+    use crate::hsm::judges;
     use crate::transaction::Pan;
 
     const ISSUER: [&str; 3] = [
@@ -708,6 +712,6 @@ mod tests {
             let values = values.into_iter().chain([iad, arc, csu, proprietary]).map(hex::encode);
             cases.push(["suite".into()].into_iter().chain(words).chain(values).collect());
         }
-        judges::agree(include_str!("judges/emv.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/emv.py"), &cases, &ours);
     }
 }

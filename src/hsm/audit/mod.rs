@@ -1,12 +1,14 @@
 //! The audit file: a record of every operation on keys, durable before its result is handed out, and of every refusal
-//! for a key's sake (PCI DSS 10.2 and 10.3). Its lines are drawn in [`super::audit_chain`].
+//! for a key's sake (PCI DSS 10.2 and 10.3). Its lines are drawn in `chain`.
 //!
 //! Several processes may append to one file: each takes the file's lock, and reads its end anew when another wrote.
 //! What a crash left of a last line is cut off, and a record says so; nothing else is ever taken from the file.
 
-use super::audit_chain::{self, LONGEST, Link};
-use super::{HsmError, KeyBlock, KeyDefect, Usage, policy};
+mod chain;
+
 use crate::clock::Clock;
+use crate::hsm::{HsmError, KeyBlock, KeyDefect, Usage, policy};
+use chain::{LONGEST, Link};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -14,7 +16,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-pub use audit_chain::{Fault, Verdict, verify};
+pub use chain::{Fault, Verdict, verify};
 
 /// Characters of a key block that a record shows: its header.
 const HEADER: usize = 16;
@@ -355,7 +357,7 @@ impl Audit {
             None => Link::start(),
             Some(lines) => {
                 let last = lines.rsplit(|octet| *octet == b'\n').next().unwrap_or_default();
-                let found = std::str::from_utf8(last).ok().and_then(audit_chain::read);
+                let found = std::str::from_utf8(last).ok().and_then(chain::read);
                 found.ok_or_else(damaged)?.link
             }
         };
@@ -473,7 +475,7 @@ mod tests {
             ("two lines swapped", of(&[0, 2, 1, 3, 4]), Some(2)),
             ("the end torn", whole[..whole.len() - 3].to_owned(), Some(5)),
         ];
-        let script = include_str!("judges/audit.py");
+        let script = include_str!("../judges/audit.py");
         for (name, text, line) in rows {
             fs::write(&place.path, text).unwrap();
             assert_eq!(place.verdict().fault.map(|(line, _)| line), line, "{name}");

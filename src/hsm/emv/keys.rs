@@ -1,10 +1,10 @@
 //! EMV keys: the issuer's master key → the card's master key → the key of one transaction.
 //!
 //! Pure arithmetic on clear keys of 16 octets. Which derivation a card uses is its cryptogram version's
-//! affair: see [`super::emv`].
+//! affair: see [`crate::hsm::emv`].
 
-use super::HsmError;
-use super::des::{DesKey, set_odd_parity};
+use crate::hsm::HsmError;
+use crate::hsm::des::{DesKey, set_odd_parity};
 use crate::transaction::Pan;
 use openssl::sha::sha1;
 use zeroize::Zeroizing;
@@ -192,8 +192,8 @@ fn rightmost(packed: &[u8]) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judges;
     use super::*;
+    use crate::hsm::judges;
 
     const K0: &str = "0123456789ABCDEFFEDCBA9876543210";
 
@@ -318,6 +318,6 @@ mod tests {
             cases.push([vec![operation.into(), hex::encode(key)], rest].concat());
             ours.push(shown(&found));
         }
-        judges::agree(include_str!("judges/emv.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/emv.py"), &cases, &ours);
     }
 }

@@ -2,10 +2,10 @@
 //! Pure arithmetic on a clear key, a PIN and an account's digits; how often a holder may try is the caller's
 //! affair.
 
-use super::card_verification::visa_digits;
-use super::des::{DesKey, KeyLength};
-use super::pin_block::{AccountField, Pin};
-use super::{HsmError, KeyDefect};
+use super::block::{AccountField, Pin};
+use crate::hsm::card_verification::visa_digits;
+use crate::hsm::des::{DesKey, KeyLength};
+use crate::hsm::{HsmError, KeyDefect};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
@@ -113,7 +113,7 @@ pub struct ValidationData([u8; 8]);
 
 impl ValidationData {
     /// The 16 characters, two an octet.
-    pub(super) fn octets(&self) -> &[u8; 8] {
+    pub(in crate::hsm) fn octets(&self) -> &[u8; 8] {
         &self.0
     }
 
@@ -289,8 +289,8 @@ pub fn is_excluded(pin: &Pin, excluded: &[Pin]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judges;
     use super::*;
+    use crate::hsm::judges;
     use crate::transaction::Pan;
 
     const K0: &str = "0123456789ABCDEFFEDCBA9876543210";
@@ -567,7 +567,7 @@ mod tests {
             cases.push(["pvv".into(), hex::encode(pvk), index.to_string(), digits, card].to_vec());
             ours.push(String::from_utf8(computed.to_vec()).unwrap());
         }
-        judges::agree(include_str!("judges/pin_verification.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/pin_verification.py"), &cases, &ours);
     }
 
     #[test]
@@ -607,6 +607,6 @@ mod tests {
                 .concat(),
             );
         }
-        judges::agree(include_str!("judges/pin_verification.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/pin_verification.py"), &cases, &ours);
     }
 }

@@ -5,16 +5,16 @@
 //! A register for every bit of the counter: the key in register `b` is that of the next counter whose lowest
 //! one is bit `b`. Pure; where a terminal keeps its registers is its own affair.
 
-use super::HsmError;
-use super::{dukpt_aes, dukpt_tdes};
+use super::{aes, tdes};
+use crate::hsm::HsmError;
 
-const TDES_BITS: usize = dukpt_tdes::COUNTER_BITS as usize;
-const AES_BITS: usize = dukpt_aes::COUNTER_BITS as usize;
+const TDES_BITS: usize = tdes::COUNTER_BITS as usize;
+const AES_BITS: usize = aes::COUNTER_BITS as usize;
 
 /// A terminal of X9.24-1: 21 registers, 1,048,575 transactions. Prints its serial number only.
 pub struct TdesTerminal {
-    ksn: dukpt_tdes::KeySerialNumber,
-    registers: Registers<dukpt_tdes::TransactionKey, TDES_BITS, { dukpt_tdes::MOST_ONES }>,
+    ksn: tdes::KeySerialNumber,
+    registers: Registers<tdes::TransactionKey, TDES_BITS, { tdes::MOST_ONES }>,
 }
 
 impl TdesTerminal {
@@ -22,7 +22,7 @@ impl TdesTerminal {
     ///
     /// # Errors
     /// None that a caller can cause.
-    pub fn load(initial: dukpt_tdes::InitialKey) -> Result<Self, HsmError> {
+    pub fn load(initial: tdes::InitialKey) -> Result<Self, HsmError> {
         let registers = Registers::load(|counter| Ok(initial.first_key(counter)))?;
         Ok(Self { ksn: initial.ksn(), registers })
     }
@@ -31,7 +31,7 @@ impl TdesTerminal {
     ///
     /// # Errors
     /// [`HsmError::KeySerialNumber`] at the end of life: it has had all of its transactions.
-    pub fn ksn(&self) -> Result<dukpt_tdes::KeySerialNumber, HsmError> {
+    pub fn ksn(&self) -> Result<tdes::KeySerialNumber, HsmError> {
         self.registers.current().ok_or(HsmError::KeySerialNumber)?;
         self.ksn.with_counter(self.registers.counter)
     }
@@ -40,7 +40,7 @@ impl TdesTerminal {
     ///
     /// # Errors
     /// As [`TdesTerminal::ksn`].
-    pub fn key(&self) -> Result<&dukpt_tdes::TransactionKey, HsmError> {
+    pub fn key(&self) -> Result<&tdes::TransactionKey, HsmError> {
         self.registers.current().ok_or(HsmError::KeySerialNumber)
     }
 
@@ -62,8 +62,8 @@ impl std::fmt::Debug for TdesTerminal {
 
 /// A terminal of X9.24-3: 32 registers, 2,448,023,842 transactions. Prints its serial number only.
 pub struct AesTerminal {
-    ksn: dukpt_aes::KeySerialNumber,
-    registers: Registers<dukpt_aes::TransactionKey, AES_BITS, { dukpt_aes::MOST_ONES }>,
+    ksn: aes::KeySerialNumber,
+    registers: Registers<aes::TransactionKey, AES_BITS, { aes::MOST_ONES }>,
 }
 
 impl AesTerminal {
@@ -71,7 +71,7 @@ impl AesTerminal {
     ///
     /// # Errors
     /// None that a caller can cause.
-    pub fn load(initial: dukpt_aes::InitialKey) -> Result<Self, HsmError> {
+    pub fn load(initial: aes::InitialKey) -> Result<Self, HsmError> {
         let registers = Registers::load(|counter| initial.first_key(counter))?;
         Ok(Self { ksn: initial.ksn(), registers })
     }
@@ -80,15 +80,15 @@ impl AesTerminal {
     ///
     /// # Errors
     /// [`HsmError::KeySerialNumber`] at the end of life: it has had all of its transactions.
-    pub fn ksn(&self) -> Result<dukpt_aes::KeySerialNumber, HsmError> {
-        self.key().map(dukpt_aes::TransactionKey::ksn)
+    pub fn ksn(&self) -> Result<aes::KeySerialNumber, HsmError> {
+        self.key().map(aes::TransactionKey::ksn)
     }
 
     /// The key of this transaction.
     ///
     /// # Errors
     /// As [`AesTerminal::ksn`].
-    pub fn key(&self) -> Result<&dukpt_aes::TransactionKey, HsmError> {
+    pub fn key(&self) -> Result<&aes::TransactionKey, HsmError> {
         self.registers.current().ok_or(HsmError::KeySerialNumber)
     }
 
@@ -165,16 +165,16 @@ mod tests {
     }
 
     /// The initial key of X9.24-1, A.4.
-    fn tdes() -> dukpt_tdes::InitialKey {
-        let ksn = dukpt_tdes::KeySerialNumber::parse("FFFF9876543210E00000").unwrap();
-        dukpt_tdes::InitialKey::new(&octets("6AC292FAA1315B4D858AB3A3D7D5933A"), ksn).unwrap()
+    fn tdes() -> tdes::InitialKey {
+        let ksn = tdes::KeySerialNumber::parse("FFFF9876543210E00000").unwrap();
+        tdes::InitialKey::new(&octets("6AC292FAA1315B4D858AB3A3D7D5933A"), ksn).unwrap()
     }
 
     /// The initial key of X9.24-3's supplement, and behind it more of any octets.
-    fn aes(length: usize) -> dukpt_aes::InitialKey {
-        let ksn = dukpt_aes::KeySerialNumber::parse("123456789012345600000000").unwrap();
+    fn aes(length: usize) -> aes::InitialKey {
+        let ksn = aes::KeySerialNumber::parse("123456789012345600000000").unwrap();
         let clear = [octets("1273671EA26AC29AFA4D1084127652A1"), vec![0x5A; 16]].concat();
-        dukpt_aes::InitialKey::new(&clear[..length], ksn).unwrap()
+        aes::InitialKey::new(&clear[..length], ksn).unwrap()
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             count += 1;
             // All that follow the load, then some of the whole life.
             if count < 5000 || count % 199 == 0 {
-                let expected = host.transaction_key(ksn, dukpt_tdes::ZeroCounter::Refused).unwrap();
+                let expected = host.transaction_key(ksn, tdes::ZeroCounter::Refused).unwrap();
                 assert_eq!(terminal.key().unwrap().octets(), expected.octets(), "{ksn}");
             }
             if count == 1_048_575 {

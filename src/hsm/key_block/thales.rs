@@ -8,17 +8,17 @@
 //! | '- version: 0 triple DES, 1 AES; the length counts from here
 //! '- scheme
 //! ```
-//! The header is drawn in [`super::key_block_header`], the payload and the bindings in `key_binding`: version
+//! The header is drawn in [`super::header`], the payload and the bindings in `binding`: version
 //! 0 is the variant binding of TR-31 A, version 1 derives its keys as TR-31 D does and MACs the ciphertext. A
 //! key's length is not hidden. Source: blocks made by devices and by a published calculator; the vendor
 //! prints no construction.
 //!
-//! Errors are those of [`super::key_block`].
+//! Errors are those of [`crate::hsm::key_block`].
 
-use super::des::set_odd_parity;
-use super::key_binding::Binding;
-use super::key_block_header::{FullHeader, Header};
-use super::{HsmError, KeyDefect};
+use super::binding::Binding;
+use super::header::{FullHeader, Header};
+use crate::hsm::des::set_odd_parity;
+use crate::hsm::{HsmError, KeyDefect};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
@@ -154,9 +154,9 @@ fn is_zero(key: &[u8]) -> Choice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::aes::AesKey;
-    use super::super::des::DesKey;
     use super::*;
+    use crate::hsm::aes::AesKey;
+    use crate::hsm::des::DesKey;
 
     fn octets(text: &str) -> Vec<u8> {
         hex::decode(text).unwrap()
@@ -368,7 +368,7 @@ mod tests {
         ) {
             let mut header = FullHeader::from(header("72TB00N"));
             header.context = id.as_bytes().try_into().unwrap();
-            header.optional.push(super::super::key_block::OptionalBlock { id: *b"LB", data: label });
+            header.optional.push(crate::hsm::key_block::OptionalBlock { id: *b"LB", data: label });
             for protection in [triple_des(), Protection::new(Version::Aes, &test_lmk::AES).unwrap()] {
                 let block = protection.wrap(&header, &key, &pad).unwrap();
                 let (found, clear) = protection.unwrap(&block).unwrap();

@@ -1,12 +1,12 @@
 //! EMV cryptograms: what card and issuer prove to each other (ARQC, TC, AAC; ARPC; CVC3).
 //!
 //! Pure arithmetic on a clear key of 16 octets. Which key and which data a card uses is its cryptogram
-//! version's affair: see [`super::emv`].
+//! version's affair: see [`crate::hsm::emv`].
 
-use super::HsmError;
-use super::cipher::Padding;
-use super::des::DesKey;
-use super::mac::algorithm3;
+use crate::hsm::HsmError;
+use crate::hsm::cipher::Padding;
+use crate::hsm::des::DesKey;
+use crate::hsm::mac::algorithm3;
 use subtle::ConstantTimeEq;
 
 /// An application cryptogram (ARQC, TC or AAC): ISO/IEC 9797-1 algorithm 3 over the transaction's data, 8
@@ -58,8 +58,8 @@ pub fn arpc_method_2(
 
 #[cfg(test)]
 mod tests {
-    use super::super::judges;
     use super::*;
+    use crate::hsm::judges;
 
     fn octets<const N: usize>(text: &str) -> [u8; N] {
         hex::decode(text).unwrap().try_into().unwrap()
@@ -152,6 +152,6 @@ mod tests {
             cases.push([vec![operation.into(), hex::encode(key)], rest].concat());
             ours.push(hex::encode_upper(found));
         }
-        judges::agree(include_str!("judges/emv.py"), &cases, &ours);
+        judges::agree(include_str!("../judges/emv.py"), &cases, &ours);
     }
 }
