@@ -4,7 +4,6 @@
 //! Knows no socket and no other connection: any stream of octets will do.
 
 use super::HostHsm;
-use super::server::Limits;
 use crate::hsm::buffer::take_front;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +12,27 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
+
+/// The limits of a server and of its connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; a further one is closed.
+    pub connections: usize,
+    /// Octets of a command without its length, at most 65,535; a longer one closes its connection.
+    pub message: usize,
+    /// How long the rest of a command may take once its first octet is there, answers to be taken, a TLS handshake,
+    /// and when it ends all that is under way.
+    pub patience: Duration,
+    /// How long a connection may be open without a command; none: for ever.
+    pub idle: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (patience, idle) = (Duration::from_secs(30), Some(Duration::from_hours(1)));
+        Self { connections: 4096, message: 32_768, patience, idle }
+    }
+}
 
 /// Octets that are asked of a stream at a time: of one that is often idle, and of one that had as many ready.
 const CHUNKS: [usize; 2] = [4 * 1024, 64 * 1024];

@@ -7,6 +7,7 @@
 
 use super::HostHsm;
 use super::connection::Connection;
+pub use super::connection::Limits;
 use crate::tls::ServerTls;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -22,27 +23,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
-
-/// The limits of a server.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at once; a further one is closed.
-    pub connections: usize,
-    /// Octets of a command without its length, at most 65,535; a longer one closes its connection.
-    pub message: usize,
-    /// How long the rest of a command may take once its first octet is there, answers to be taken, a TLS handshake,
-    /// and when it ends all that is under way.
-    pub patience: Duration,
-    /// How long a connection may be open without a command; none: for ever.
-    pub idle: Option<Duration>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let (patience, idle) = (Duration::from_secs(30), Some(Duration::from_hours(1)));
-        Self { connections: 4096, message: 32_768, patience, idle }
-    }
-}
 
 /// What a server serves, and how.
 #[derive(Clone)]

@@ -6,7 +6,7 @@
 //! check value, 6 hexadecimal digits (CMAC of zeros: X9.143, annex A)
 //! ```
 
-use super::file::{read_secret, write_new};
+use super::secret_file::{read_secret, write_new};
 use super::{Lmk, LmkError};
 use crate::hsm::HsmError;
 use std::path::Path;

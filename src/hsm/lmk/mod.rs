@@ -8,15 +8,17 @@ mod file;
 mod file_text;
 mod passphrase;
 mod ring;
+mod secret_file;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use component::{form, new_component, read_component};
-pub use file::{Ask, LmkFile, LmkLock, LmkSettings, Told, read_passphrase, read_secret};
+pub use file::{Ask, LmkFile, LmkLock, LmkSettings, Told};
 pub use file_text::Seal;
 pub use passphrase::{Cost, SHORTEST as SHORTEST_PASSPHRASE};
 pub use ring::{LmkRing, Standing};
+pub use secret_file::{read_passphrase, read_secret};
 pub use token::TokenSettings;
 
 use super::aes::{AesKey, KEY, hmac_sha256};

@@ -1,7 +1,7 @@
 //! The key of a PKCS#11 token that seals an LMK file: AES-256-GCM inside the token (PKCS#11 v2.40, 2.12).
 //! The key never leaves the token, and the LMK is never an object in it.
 
-use super::file::read_secret;
+use super::secret_file::read_secret;
 use super::{LmkError, at};
 use crate::hsm::aes::{NONCE, TAG};
 use crate::hsm::random::{OpenSslRandom, Random};
